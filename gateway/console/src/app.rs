@@ -23,6 +23,7 @@ use crate::record::{NotRecorded, Recorder, SessionEvent};
 use crate::renewal::Renewals;
 use crate::settings::{ClusterEntry, GatewayUrl, Lifetimes};
 use crate::upstream::Issuers;
+use crate::workloads::Workloads;
 use crate::{at_service, device, discovery, logout, named, reason, signin, token, userinfo};
 
 /// Most bytes of a form.
@@ -46,6 +47,8 @@ pub struct Parts {
     pub keys: Arc<GatewayKeys>,
     /// Whether a service is published under this host now. Asked for each browser that is sent there or comes from there.
     pub is_published: Arc<dyn Fn(&HostName) -> bool + Send + Sync>,
+    /// Who calls as a workload, and for whom it may act.
+    pub workloads: Arc<dyn Workloads>,
     /// Now.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }

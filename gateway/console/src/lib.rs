@@ -2,7 +2,7 @@
 //!
 //! An axum router over values of crate `oidc` and the store of crate `state`. It holds no state of its own but rate
 //! limits. What it does with the outside goes through traits that the composition root fills: [`Fetch`] (requests to
-//! providers), [`Recorder`] (the ledger), [`Issuers`] (providers and their keys).
+//! providers), [`Recorder`] (the ledger), [`Issuers`] (providers and their keys), [`Workloads`] (services that act for people).
 //!
 //! Who trusts whom here:
 //! - The browser is bound to its sign-in by `state` (the store, once), a cookie, `nonce` and PKCE (`oidc`).
@@ -28,6 +28,7 @@ mod cookie;
 mod device;
 mod discovery;
 mod door;
+mod exchange;
 mod fetch;
 mod form;
 mod limit;
@@ -45,6 +46,7 @@ mod token;
 mod upstream;
 mod userinfo;
 mod whole;
+mod workloads;
 
 #[cfg(test)]
 mod tests;
@@ -59,3 +61,4 @@ pub use renewal::{Renewals, Word};
 pub use settings::{ClusterEntry, GatewayUrl, Lifetimes, SettingsError};
 pub use signin::fuzz_return_address;
 pub use upstream::{Issuers, Provider};
+pub use workloads::{ActsFor, Leave, NoLeave, NotProved, Workloads};

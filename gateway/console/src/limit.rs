@@ -32,6 +32,8 @@ pub(crate) enum Act {
     Pack,
     /// Stating a reason, by subject: each is a write of the store and a record, and all tokens are looked up anew.
     Reason,
+    /// An assertion for another service, by the workload that asks: each is a record and a signature.
+    Exchange,
     /// A logout token, whose signature costs us work.
     LogoutToken,
 }
@@ -49,6 +51,7 @@ impl Act {
             Self::Tile => (1_000, Duration::from_millis(20)),
             Self::Pack => (20, Duration::from_secs(15)),
             Self::Reason => (20, Duration::from_secs(3)),
+            Self::Exchange => (2_000, Duration::from_millis(10)),
             Self::LogoutToken => (500, Duration::from_millis(10)),
         }
     }

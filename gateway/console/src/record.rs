@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use futures::future::BoxFuture;
 use model::subject::SubjectId;
 use model::time::Timestamp;
+use oidc::gateway::assertion::{Actor, Chain};
 use state::{ClientKind, Identity, Session, SessionId};
 
 /// The one who calls, as the listener saw it. The composition root puts it into the request's extensions.
@@ -56,6 +57,10 @@ pub enum What {
     UserUnlocked,
     /// A person had new keys made for the parts of records.
     PartKeysRotated,
+    /// A workload that acts for the person was given an assertion for another service.
+    AssertionExchanged,
+    /// A workload that acts for the person was given none.
+    ExchangeRefused,
     /// A request with a credential that counts no longer, or never did.
     CredentialRefused,
     /// A logout token that is none.
@@ -85,6 +90,8 @@ impl What {
             Self::UserLocked => "userLocked",
             Self::UserUnlocked => "userUnlocked",
             Self::PartKeysRotated => "partKeysRotated",
+            Self::AssertionExchanged => "assertionExchanged",
+            Self::ExchangeRefused => "exchangeRefused",
             Self::CredentialRefused => "credentialRefused",
             Self::LogoutTokenRefused => "logoutTokenRefused",
             Self::RequestRefused => "requestRefused",
@@ -141,6 +148,8 @@ pub struct SessionEvent {
     pub note: Option<String>,
     /// By which means they signed in (`amr`), where the provider says so.
     pub amr: Vec<String>,
+    /// Workloads that act for them, the one that calls last.
+    pub act: Vec<Actor>,
 }
 
 impl SessionEvent {
@@ -157,6 +166,7 @@ impl SessionEvent {
             why: None,
             note: None,
             amr: Vec::new(),
+            act: Vec::new(),
         }
     }
 
@@ -178,6 +188,12 @@ impl SessionEvent {
     pub(crate) fn because(mut self, why: &'static str, note: impl Into<Option<String>>) -> Self {
         self.why = Some(why);
         self.note = note.into();
+        self
+    }
+
+    /// A chain says who calls first, a record last.
+    pub(crate) fn through(mut self, chain: &Chain) -> Self {
+        self.act = chain.actors().iter().rev().cloned().collect();
         self
     }
 

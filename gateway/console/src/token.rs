@@ -1,4 +1,5 @@
-//! `POST /token`: a one-time code, a device code or a handle for a gateway token and the next handle.
+//! `POST /token`: a one-time code, a device code or a handle for a gateway token and the next handle; an assertion and a workload's
+//! own proof for an assertion to another service, which is [`crate::exchange`].
 //!
 //! The order of a renewal: look at the handle, ask the provider if its last word is old, then rotate, then sign. What
 //! fails before the rotation costs the client nothing; it asks again with the same handle.
@@ -18,6 +19,7 @@ use crate::answer::Refused;
 use crate::app::{App, Inner, Unavailable};
 use crate::caller::Caller;
 use crate::door::Tally;
+use crate::exchange::{EXCHANGE_GRANT, exchange};
 use crate::form::Fields;
 use crate::limit::Act;
 use crate::loopback::LoopbackRedirect;
@@ -33,6 +35,9 @@ pub(crate) type Posted = Result<Form<Vec<(String, String)>>, FormRejection>;
 
 pub(crate) async fn token(State(app): State<App>, caller: Caller, posted: Posted) -> Result<Response, Refused> {
     let fields = fields(posted)?;
+    if fields.find("grant_type") == Some(EXCHANGE_GRANT) {
+        return exchange(&app, &caller, &fields).await;
+    }
     let audience = audience(&app, &fields)?;
     let (session, handle) = match fields.find("grant_type") {
         Some("authorization_code") => by_code(&app, &caller, &fields).await?,
@@ -42,7 +47,7 @@ pub(crate) async fn token(State(app): State<App>, caller: Caller, posted: Posted
             return Err(Refused::new(
                 http::StatusCode::BAD_REQUEST,
                 "unsupported_grant_type",
-                format!("grant_type must be authorization_code, refresh_token or {DEVICE_GRANT}"),
+                format!("grant_type must be authorization_code, refresh_token, {DEVICE_GRANT} or {EXCHANGE_GRANT}"),
             ));
         }
         None => return Err(Refused::request("grant_type is required")),

@@ -42,6 +42,7 @@ mod unrecorded;
 pub(crate) mod unsigned;
 mod witnesses;
 mod witnessing;
+mod workloads;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -501,6 +502,12 @@ fn gateway_host(config: &Config, made: &Made) -> anyhow::Result<(host::ConsoleHo
         recorder: Arc::new(recorder::LedgerRecorder::new(Arc::clone(&books.audit))),
         keys: Arc::clone(keys),
         is_published: services::published(&made.services),
+        workloads: Arc::new(workloads::ServiceWorkloads::new(
+            &made.identity,
+            made.services.station.rules(),
+            &made.clock,
+            (&config.clusters, clusters),
+        )),
         clock: Arc::new(now),
         url: url.clone(),
     };

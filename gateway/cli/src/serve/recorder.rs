@@ -9,8 +9,9 @@ use aws_lc_rs::digest;
 use console::{NotRecorded, Recorder, SessionEvent};
 use futures::future::BoxFuture;
 use model::cluster::ClusterId;
-use model::event::{By, ConfigChange, Network, Person, PolicyChange, Record, RecordKind, Request, Started};
+use model::event::{By, ConfigChange, Network, Person, PolicyChange, Record, RecordKind, Request, Started, Workload};
 use model::subject::{SubjectId, SubjectKind};
+use oidc::gateway::assertion::Actor;
 use proxy::audit::{RequestId, Station};
 use tokio::sync::watch;
 
@@ -77,7 +78,9 @@ impl LedgerRecorder {
             why: event.why,
             amr: event.amr.get(..MOST_AMR).unwrap_or(&event.amr),
         };
+        let act: Vec<Workload<'_>> = event.act.iter().map(in_record).collect();
         let record = Record {
+            act: &act,
             id: id.as_str(),
             t: event.at,
             mono: now.mono,
@@ -93,6 +96,13 @@ impl LedgerRecorder {
         written
             .map(|_| Some(id.as_str().to_owned()))
             .map_err(|refusal| NotRecorded(refusal.in_words()))
+    }
+}
+
+fn in_record(actor: &Actor) -> Workload<'_> {
+    Workload {
+        id: &actor.workload,
+        user: &actor.username,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The gateway host in memory against a provider that misbehaves on demand. Ids are those of the security catalogue.
 
 mod devices;
+mod exchange;
 mod logout;
 mod named;
 mod refusals;

@@ -1,6 +1,7 @@
 //! A gateway host in memory, with a provider that does what the test tells it to.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +15,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use model::subject::SubjectId;
+use model::service::ServiceName;
+use model::subject::{Subject, SubjectId, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 use oidc::gateway::SigningKey;
 use oidc::login::{Client, ClientAuthentication};
@@ -26,8 +28,8 @@ use tower::ServiceExt as _;
 
 use crate::form::{encode, with_query};
 use crate::{
-    AtHost, ClusterEntry, Fetch, FetchError, GatewayKeys, GatewayUrl, Issuers, Lifetimes, NotRecorded, Parts, Peer,
-    Provider, Recorder, Renewals, SessionEvent, What, hosts,
+    ActsFor, AtHost, ClusterEntry, Fetch, FetchError, GatewayKeys, GatewayUrl, Issuers, Leave, Lifetimes, NoLeave,
+    NotProved, NotRecorded, Parts, Peer, Provider, Recorder, Renewals, SessionEvent, What, Workloads, hosts,
 };
 
 pub(super) const URL: &str = "https://gate.example";
@@ -217,6 +219,67 @@ impl Issuers for Known {
     }
 }
 
+/// Pods in a cluster: a token `pod:NAME` proves `system:serviceaccount:shop:NAME`, which is the service `NAME`.
+#[derive(Default)]
+pub(super) struct Pods {
+    /// What the rules say to whoever asks; by default that all of it may be done for a minute more.
+    pub(super) says: Mutex<Option<Result<Leave, NoLeave>>>,
+    /// The cluster does not answer.
+    pub(super) silent: Mutex<bool>,
+    /// What was asked of the rules: for whom, by which chain, for which service.
+    pub(super) asked: Mutex<Vec<(String, Vec<String>, String)>>,
+}
+
+impl Workloads for Pods {
+    fn prove<'a>(&'a self, token: &'a str, from: Option<IpAddr>) -> BoxFuture<'a, Result<Subject, NotProved>> {
+        assert!(from.is_some());
+        let answer = match (*self.silent.lock().unwrap(), token.split_once(':')) {
+            (true, _) => Err(NotProved::Unknown("the cluster does not answer".to_owned())),
+            (false, Some(("pod", name))) => Ok(subject(SubjectKind::ServiceAccount, name)),
+            (false, Some(("person", name))) => Ok(subject(SubjectKind::Person, name)),
+            (false, _) => Err(NotProved::Refused("the cluster does not know it".to_owned())),
+        };
+        Box::pin(async { answer })
+    }
+
+    fn is_service(&self, workload: &Subject, service: &ServiceName) -> bool {
+        workload.username() == format!("system:serviceaccount:shop:{service}")
+    }
+
+    fn leave(&self, acts: &ActsFor<'_>) -> Result<Leave, NoLeave> {
+        let chain = acts.chain.actors().iter().map(|actor| actor.username.clone());
+        let asked = (acts.person.username().to_owned(), chain.collect(), acts.to.to_string());
+        self.asked.lock().unwrap().push(asked);
+        self.says.lock().unwrap().clone().unwrap_or_else(|| {
+            Ok(Leave {
+                until: Timestamp::MAX,
+                rules: vec!["AccessRule cart-reads-stock".to_owned()],
+            })
+        })
+    }
+}
+
+/// The pod of this name, or a person.
+pub(super) fn subject(kind: SubjectKind, name: &str) -> Subject {
+    let username = match kind {
+        SubjectKind::ServiceAccount => format!("system:serviceaccount:shop:{name}"),
+        _ => name.to_owned(),
+    };
+    let half = digest(&SHA256, username.as_bytes());
+    Subject::new(SubjectParts {
+        id: SubjectId::from_digest(half.as_ref()[..16].try_into().unwrap()),
+        kind,
+        issuer: "cluster:prod".to_owned(),
+        subject: username.clone(),
+        username,
+        uid: None,
+        groups: Vec::new(),
+        extra: BTreeMap::new(),
+        email: None,
+    })
+    .unwrap()
+}
+
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) router: axum::Router,
@@ -229,6 +292,8 @@ pub(super) struct World {
     pub(super) other: Arc<Idp>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) store: Arc<Store>,
+    pub(super) keys: Arc<GatewayKeys>,
+    pub(super) pods: Arc<Pods>,
     now: Arc<AtomicI64>,
 }
 
@@ -320,13 +385,16 @@ pub(super) fn world(setup: Setup) -> World {
     let clock = now.clone();
     let published = Arc::new(Mutex::new(vec!["grafana.example", "wiki.example"]));
     let hosts_of_services = published.clone();
+    let keys = Arc::new(GatewayKeys::new(&url, SigningKey::generate().unwrap().0, &[]).unwrap());
+    let pods = Arc::new(Pods::default());
     let parts = Parts {
         lifetimes: Lifetimes::default(),
         store: store.clone(),
         issuers: Arc::new(Known(providers)),
         clusters: watch::channel(clusters).1,
         recorder: ledger.clone(),
-        keys: Arc::new(GatewayKeys::new(&url, SigningKey::generate().unwrap().0, &[]).unwrap()),
+        keys: keys.clone(),
+        workloads: pods.clone(),
         url,
         is_published: Arc::new(move |host| hosts_of_services.lock().unwrap().contains(&host.as_str())),
         clock: Arc::new(move || Timestamp::from_unix_seconds(clock.load(Ordering::SeqCst))),
@@ -341,6 +409,8 @@ pub(super) fn world(setup: Setup) -> World {
         other,
         ledger,
         store,
+        keys,
+        pods,
         now,
     }
 }

@@ -20,6 +20,11 @@ pub(super) struct LockedOut {
 }
 
 impl LockedOut {
+    /// In words for whoever it is.
+    pub(super) fn why(self) -> String {
+        self.why
+    }
+
     pub(super) fn by(lock: &Lock, who: Arc<Identity>) -> Self {
         Self {
             who,

@@ -20,6 +20,7 @@ mod svid;
 #[cfg(test)]
 mod tests;
 mod vouched;
+mod workload;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
