@@ -15,6 +15,7 @@ use access::rbac::{AUTHENTICATED, Snapshot, service_account};
 use access::rule::{Call, Effect, Mode, NamespaceLabels, Reach, RuleSet, Situation};
 use model::decision::{Denial, Denied, RuleEffect, RuleKind, RuleRef, Unmet, Verdict};
 use model::request::RequestFacts;
+use model::spiffe::SpiffeId;
 use model::subject::{Subject, SubjectId, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 use serde::Serialize;
@@ -476,6 +477,8 @@ fn subject(event: &ServerEvent) -> Result<Subject, String> {
         id: SubjectId::from_digest([0; 16]),
         kind: if account {
             SubjectKind::ServiceAccount
+        } else if SpiffeId::parse(&event.user).is_ok() {
+            SubjectKind::Workload
         } else {
             SubjectKind::Person
         },

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use model::decision::{
     Allowed, Denial, Denied, Obligations, RuleEffect, RuleKind, RuleRef, Unmet, UpstreamIdentity, Verdict,
 };
+use model::spiffe::SpiffeId;
 use model::subject::{Subject, SubjectKind};
 use model::time::Timestamp;
 
@@ -105,10 +106,7 @@ impl<'a> Query<'a> {
         match self.impersonation {
             None => Who::of(self.subject),
             Some(wanted) => Who {
-                kind: match crate::rbac::service_account(&wanted.user) {
-                    Some(_) => SubjectKind::ServiceAccount,
-                    None => SubjectKind::Person,
-                },
+                kind: kind_of(&wanted.user),
                 view: wanted.view(),
                 uid: wanted.uid.as_deref(),
                 // Nobody vouches for a name that was taken on, nor for its mail.
@@ -261,6 +259,17 @@ fn is_discovery(call: &Call<'_>) -> bool {
     !call.asked.is_resource
         && matches!(call.asked.verb, "get" | "head")
         && ["/api", "/apis", "/openapi", "/version"].into_iter().any(below)
+}
+
+/// Who goes by a name that was taken on: to RBAC it is all that there is of them.
+fn kind_of(user: &str) -> SubjectKind {
+    if crate::rbac::service_account(user).is_some() {
+        SubjectKind::ServiceAccount
+    } else if SpiffeId::parse(user).is_ok() {
+        SubjectKind::Workload
+    } else {
+        SubjectKind::Person
+    }
 }
 
 fn built_in(name: &'static str) -> RuleRef {

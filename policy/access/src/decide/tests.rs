@@ -596,6 +596,28 @@ fn a_forbid_cannot_be_left_by_acting_as_somebody_else() {
     assert!(say(&world.decide_as("lead", &["staff"], "GET", list, Some(&wanted))).starts_with("allow"));
 }
 
+/// RBAC knows the name alone, so that who may act as a workload has its rights; then its forbids are theirs, too.
+#[test]
+fn a_forbid_for_a_workload_is_not_left_by_whoever_acts_as_it() {
+    let scope = json!({"verbs": ["get"], "resources": ["pods"]});
+    let world = World::new(&[
+        json!({"effect": "forbid", "subjects": {"workloads": ["spiffe://example.org/ns/mesh/*"]}, "kubernetes": scope}),
+    ]);
+    let act = |user: &str| {
+        let wanted = wanting(user, &["dev"]);
+        say(&world.decide_as("lead", &["staff"], "GET", POD, Some(&wanted)))
+    };
+    assert_eq!(act("spiffe://example.org/ns/mesh/sa/web"), "deny Forbidden");
+    assert!(
+        act("spiffe://example.org/ns/other/sa/web").starts_with("allow"),
+        "nobody else's"
+    );
+    assert!(
+        act("spiffe://example.org/ns/mesh/").starts_with("allow"),
+        "no workload is called so"
+    );
+}
+
 #[test]
 fn a_person_is_never_taken_for_a_workload_or_group_of_the_same_name() {
     let scope = json!({"verbs": ["*"], "resources": ["*"]});
