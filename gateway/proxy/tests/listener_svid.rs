@@ -11,7 +11,7 @@ use std::time::Duration;
 use listener_support::{
     Authority, ClientOptions, Gate, client_config, handshake, read_answer, secure, start, status, tls_asking_for,
 };
-use model::spiffe::TrustDomain;
+use model::spiffe::{SpiffeId, SpiffePattern, TrustDomain};
 use proxy::listener::tls::{
     ClientAuthorities, ClientCertificateProblem, SvidProblem, TrustBundle, TrustedDomain, TrustedDomains,
 };
@@ -46,7 +46,11 @@ impl World {
         let domains: TrustedDomains = domains
             .map(|(name, bundle)| {
                 let bundle = Arc::clone(bundle);
-                (name, TrustedDomain { bundle, accept: None })
+                let accept = (name.as_str() == "partner.example").then(|| {
+                    let pattern = "spiffe://partner.example/billing";
+                    vec![SpiffePattern::parse(pattern).unwrap()]
+                });
+                (name, TrustedDomain { bundle, accept })
             })
             .collect::<BTreeMap<_, _>>();
         let authorities = accepts_people.then(|| Arc::new(ClientAuthorities::load(people.pem().as_bytes()).unwrap()));
@@ -114,11 +118,17 @@ async fn n_11_the_bundle_of_its_own_trust_domain_alone_vouches_for_a_workload() 
     }
     let partner = world.partners.workload("spiffe://partner.example/billing", |_| {});
     assert!(matches!(world.presents(&partner).await, ClientCertificate::Workload(_)));
-    let other = world.ours.workload("spiffe://other.example/a", |_| {});
+    // Whether it is accepted is told to who has proved to be it, and to nobody else.
+    let other = "spiffe://partner.example/other";
+    let found = world.presents(&world.partners.workload(other, |_| {})).await;
     assert_eq!(
-        problem(&world.presents(&other).await),
-        SvidProblem::UnknownTrustDomain(domain("other.example"))
+        problem(&found),
+        SvidProblem::NotAccepted(SpiffeId::parse(other).unwrap())
     );
+    let found = world.presents(&world.ours.workload(other, |_| {})).await;
+    assert_eq!(problem(&found), SvidProblem::OfNoAuthority(domain("partner.example")));
+    let other = world.ours.workload("spiffe://other.example/a", |_| {});
+    assert_eq!(problem(&world.presents(&other).await), SvidProblem::UnknownTrustDomain);
 }
 
 #[tokio::test]

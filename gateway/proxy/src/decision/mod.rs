@@ -661,8 +661,6 @@ const LIST_OF_THE_CLUSTERS: &str = "the gateway has access rules of its own, whi
 const NOT_COMPARED: &str =
     "this question could not be compared with the gateway's own rules, which may refuse what the cluster allows";
 
-/// The identity headers of an allowed call. A person's carry the session, so that the cluster's own log names it too; it is
-/// constant per session, because the API server caches by these values. A ServiceAccount goes by its name alone.
 /// As whom a call goes to the cluster: as whoever was proved, or as the person for whom that workload calls.
 fn calls_for<'a>(who: &'a Authenticated, trail: &'a Trail) -> Result<&'a Arc<Identity>, Refusal> {
     match (&trail.on_behalf, &trail.identity) {
@@ -672,8 +670,10 @@ fn calls_for<'a>(who: &'a Authenticated, trail: &'a Trail) -> Result<&'a Arc<Ide
     }
 }
 
+/// The identity headers of an allowed call. A person's and a workload's carry the session, so that the cluster's own log names it
+/// too; it is constant per session, because the API server caches by these values. A ServiceAccount goes by its name alone.
 fn yes(mut allowed: Allowed, grounds: Grounds, identity: &Identity, nested: bool) -> Result<Yes, Refusal> {
-    if nested || identity.subject().kind() == SubjectKind::Person {
+    if nested || identity.subject().kind() != SubjectKind::ServiceAccount {
         let mut extra = BTreeMap::clone(&allowed.upstream.extra);
         extra.insert("gatescribe.dev/session".to_owned(), vec![identity.sign_in().to_owned()]);
         allowed.upstream.extra = Arc::new(extra);

@@ -378,7 +378,7 @@ async fn n_11_a_bad_svid_is_refused_whatever_is_presented_beside_it() {
         (&[WEB][..], "no bundle of the trust domain `example.org` is loaded"),
         (
             &["spiffe://other.example/a"],
-            "workloads of the trust domain `other.example` are not accepted here",
+            "workloads of the trust domain that the X.509-SVID names are not accepted here",
         ),
         (
             &[WEB, "https://alice.example"],

@@ -118,8 +118,13 @@ impl ClientChain {
                 Ok(()) => ClientCertificate::Verified(self.chain.clone()),
                 Err(problem) => rejected(problem),
             },
-            Claim::Workload(svid, bundle) => match self.verdict.at(now, bundle.authorities(), &self.chain) {
-                Ok(()) => ClientCertificate::Workload(Arc::clone(svid)),
+            Claim::Workload {
+                svid,
+                bundle,
+                is_accepted,
+            } => match self.verdict.at(now, bundle.authorities(), &self.chain) {
+                Ok(()) if *is_accepted => ClientCertificate::Workload(Arc::clone(svid)),
+                Ok(()) => ClientCertificate::NoWorkload(SvidProblem::NotAccepted(svid.id().clone())),
                 Err(problem) => ClientCertificate::NoWorkload(SvidProblem::of_chain(problem, svid)),
             },
             Claim::NoWorkload(problem) => ClientCertificate::NoWorkload(problem.clone()),

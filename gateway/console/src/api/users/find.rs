@@ -7,6 +7,7 @@
 use http::StatusCode;
 use model::erasure;
 use model::lock::Lock;
+use model::spiffe::SpiffeId;
 use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
 use search::{Page, Query, Scope, Stopped, View, Who};
@@ -100,9 +101,14 @@ impl Person {
         }
     }
 
-    /// Whether there is a session to end, or a credential to refuse.
+    /// Whether there is a session to end, or a credential to refuse. Parts of a cluster, which an observed log has as workloads, too, do
+    /// not come to the gateway.
     fn can_be_locked(&self) -> bool {
-        matches!(self.kind, SubjectKind::Person | SubjectKind::ServiceAccount)
+        match self.kind {
+            SubjectKind::Person | SubjectKind::ServiceAccount => true,
+            SubjectKind::Workload => SpiffeId::parse(&self.user).is_ok(),
+            SubjectKind::Public => false,
+        }
     }
 
     fn is_called(&self, name: &str) -> bool {

@@ -89,10 +89,11 @@ pub enum SvidProblem {
     /// X509-SVID §4.3 and §5.2.
     #[error("the key of the X.509-SVID may sign certificates or revocation lists, which no caller's may (key usage)")]
     SignsOthers,
-    /// No such trust domain is configured.
-    #[error("workloads of the trust domain `{0}` are not accepted here")]
-    UnknownTrustDomain(TrustDomain),
-    /// Its trust domain is configured with `accept`, and it is not among those.
+    /// No such trust domain is configured. It is not named: anybody can write any name into a certificate of their own, and what
+    /// nobody vouches for has no place in a record.
+    #[error("workloads of the trust domain that the X.509-SVID names are not accepted here")]
+    UnknownTrustDomain,
+    /// It is proved; its trust domain is configured with `accept`, and it is not among those.
     #[error("the workload `{0}` is not among those of its trust domain that are accepted here")]
     NotAccepted(SpiffeId),
     /// Nothing was loaded yet, or it was taken back.
@@ -123,8 +124,12 @@ impl SvidProblem {
 pub(crate) enum Claim {
     /// A person; without authorities nobody's counts.
     Person(Option<Arc<ClientAuthorities>>),
-    /// A workload of an accepted trust domain.
-    Workload(Arc<Svid>, Arc<TrustBundle>),
+    /// A workload of a trust domain that is configured. Whether it may call is told only to who has proved to be it.
+    Workload {
+        svid: Arc<Svid>,
+        bundle: Arc<TrustBundle>,
+        is_accepted: bool,
+    },
     /// A workload that cannot be one here.
     NoWorkload(SvidProblem),
 }
@@ -141,9 +146,12 @@ impl Claim {
             Err(problem) => return Self::NoWorkload(problem),
         };
         match domains.get(svid.id.trust_domain()) {
-            None => Self::NoWorkload(SvidProblem::UnknownTrustDomain(svid.id.trust_domain().clone())),
-            Some(domain) if !domain.accepts(&svid.id) => Self::NoWorkload(SvidProblem::NotAccepted(svid.id)),
-            Some(domain) => Self::Workload(Arc::new(svid), Arc::clone(&domain.bundle)),
+            None => Self::NoWorkload(SvidProblem::UnknownTrustDomain),
+            Some(domain) => Self::Workload {
+                is_accepted: domain.accepts(&svid.id),
+                svid: Arc::new(svid),
+                bundle: Arc::clone(&domain.bundle),
+            },
         }
     }
 }

@@ -581,7 +581,7 @@ fn lock(who: &Identity, until: Timestamp) -> Lock {
 
 #[tokio::test]
 async fn a_lock_ends_the_calls_of_its_subject_by_every_credential_and_no_others_until_it_is_over() {
-    let world = World::new(16, Authorization::Enforce);
+    let world = World::new(3 * Credential::ALL.len(), Authorization::Enforce);
     world.rules(&["dev"], &[]);
     let of = |name: &str, credential| world.enter(&world.watch(Arc::new(for_bench(name, &["dev"], credential)), "a"));
     let hers: Vec<LongCall> = Credential::ALL.map(|credential| of("al", credential)).into();
