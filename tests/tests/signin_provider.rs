@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use console::{ActsFor, Leave, NoLeave, NotProved, Workloads};
 use console::{
     ClusterEntry, Fetch as _, GatewayKeys, GatewayUrl, HyperFetch, Issuers, Lifetimes, NotRecorded, Parts, Peer,
     Provider, Recorder, SessionEvent, What,
 };
 use futures::future::BoxFuture;
 use http::{Request, StatusCode, header};
-use model::subject::SubjectId;
+use model::service::ServiceName;
+use model::subject::{Subject, SubjectId};
 use model::time::Timestamp;
 use oidc::gateway::SigningKey;
 use oidc::keys::UnknownKey;
@@ -166,6 +168,23 @@ impl Drop for World {
     }
 }
 
+/// No workload acts for anybody here.
+struct NoWorkloads;
+
+impl Workloads for NoWorkloads {
+    fn prove<'a>(&'a self, _: &'a str, _: Option<IpAddr>) -> BoxFuture<'a, Result<Subject, NotProved>> {
+        Box::pin(std::future::ready(Err(NotProved::Refused("none is known".to_owned()))))
+    }
+
+    fn is_service(&self, _: &Subject, _: &ServiceName) -> bool {
+        false
+    }
+
+    fn leave(&self, _: &ActsFor<'_>) -> Result<Leave, NoLeave> {
+        Err(NoLeave::NoService)
+    }
+}
+
 impl World {
     async fn start(recheck: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -196,6 +215,7 @@ impl World {
             recorder: events.clone(),
             keys: Arc::new(GatewayKeys::new(&gateway, SigningKey::generate().unwrap().0, &[]).unwrap()),
             is_published: Arc::new(|_| false),
+            workloads: Arc::new(NoWorkloads),
             url: gateway,
             clock,
         };

@@ -229,6 +229,7 @@ impl Check<'_> {
                 "move `gateway` to a listener of its own: browsers would ask for a certificate there",
             );
         }
+        self.workloads(i, listener);
     }
 
     fn identity(&mut self, config: &Config) {

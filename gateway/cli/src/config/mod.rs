@@ -1,6 +1,7 @@
 //! The configuration: one YAML file, strict. All mistakes are said at once, with file, line, column and what to do
 //! (promise 9). Secrets are references; they are read here once the file is known to be right.
 
+mod certificates;
 mod check;
 mod problem;
 mod schema;
@@ -12,11 +13,13 @@ mod witnesses;
 
 use std::path::Path;
 
+pub(crate) use self::certificates::socket;
+pub use self::certificates::{ClientCertificates, Workloads};
 pub use self::problem::{Problem, Problems};
 pub use self::types::{
-    Admin, ApiVersion, Audit, AuditHidden, AuditMay, AuditRole, Authorization, Bound, Claims, ClientCertificates,
-    Cluster, Config, Credential, FailMode, FailModes, Format, Identity, Ledger, Level, Limits, Listener, Log, Names,
-    Otlp, Policy, Provider, RecordedSessions, Recording, Serves, ServiceAccounts, Session, Telemetry, Tls, Witness,
+    Admin, ApiVersion, Audit, AuditHidden, AuditMay, AuditRole, Authorization, Bound, Claims, Cluster, Config,
+    Credential, FailMode, FailModes, Format, Identity, Ledger, Level, Limits, Listener, Log, Names, Otlp, Policy,
+    Provider, RecordedSessions, Recording, Serves, ServiceAccounts, Session, Telemetry, Tls, Witness,
 };
 pub use self::value::{Secret, Size, Span};
 

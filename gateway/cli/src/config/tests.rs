@@ -4,7 +4,7 @@ use ledger::note::{Algorithm, KeyName, VerifierKey};
 
 use super::*;
 
-const GOOD: &str = r#"apiVersion: gatescribe.dev/v1
+pub(super) const GOOD: &str = r#"apiVersion: gatescribe.dev/v1
 url: https://gw.example.com
 dataDir: /var/lib/gatescribe
 listeners:
@@ -28,7 +28,7 @@ clusters:
     observer: { tokenFile: /cluster/observer }
 "#;
 
-fn told(text: &str) -> Vec<(usize, usize, String, String)> {
+pub(super) fn told(text: &str) -> Vec<(usize, usize, String, String)> {
     let problems = parse("gw.yaml", text).unwrap_err();
     let tell = |problem: &Problem| {
         let (line, column) = problems.line_and_column(problem);

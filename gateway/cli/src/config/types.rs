@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::certificates::{ClientCertificates, Workloads};
 use super::value::{Secret, Size, Span};
 
 /// The one configuration file of a gateway.
@@ -72,6 +73,9 @@ pub struct Listener {
     /// Accept client certificates as sign-in of people. They are asked for, never demanded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificates: Option<ClientCertificates>,
+    /// Accept X.509-SVIDs as credentials of workloads, of these SPIFFE trust domains. They are asked for, never demanded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<Workloads>,
 }
 
 /// What a listener serves.
@@ -99,20 +103,6 @@ pub struct Tls {
     /// PEM file of the authority that issued the certificate, when clients do not know it anyway; `login` hands it on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-}
-
-/// Client certificates as credentials.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ClientCertificates {
-    /// PEM file of the authorities that may vouch for people.
-    pub ca_file: String,
-    /// Put in front of the common name to make the user. Keep it apart from the prefixes of issuers.
-    #[serde(default)]
-    pub user_prefix: String,
-    /// Put in front of each organisation to make a group.
-    #[serde(default)]
-    pub group_prefix: String,
 }
 
 /// Health and metrics for operators.

@@ -18,7 +18,7 @@ use reach::{ClusterConnection, Security, Tuning};
 use super::account_issuers::{self, Known, Refused};
 use super::books::{ledger_dir, recordings_dir};
 use super::data::{self, DataDir};
-use super::{cluster, identity, providers, unrecorded};
+use super::{cluster, identity, providers, trust_domains, unrecorded};
 use crate::config::{self, Config};
 use crate::terminal::{fail, say};
 use crate::{Exit, config_command};
@@ -120,7 +120,7 @@ fn certificates(listener: &config::Listener) -> anyhow::Result<()> {
     if let Some(clients) = &listener.client_certificates {
         ClientAuthorities::load(&read(&clients.ca_file)?)?;
     }
-    Ok(())
+    trust_domains::look(listener)
 }
 
 /// The address without its port: that one a running gateway may hold. Bound to any free port and let go at once.

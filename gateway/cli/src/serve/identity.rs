@@ -273,7 +273,7 @@ pub(super) fn station(
                 Some((listener.name.clone(), names))
             })
             .collect(),
-        workloads: Vec::new(),
+        workloads: super::trust_domains::trust_domains(config),
     };
     let questions = Questions {
         keys,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use proxy::listener::tls::{CertificateStore, ClientAuthorities, ClientCertificateRules};
+use proxy::listener::tls::{CertificateStore, ClientAuthorities, ClientCertificateRules, TrustedDomains};
 use proxy::listener::{Listener, ListenerConfig, ListenerMetrics, Running, Security};
 use proxy::request::Gate;
 use tokio::sync::watch;
 
 use super::reload::TlsFiles;
+use super::trust_domains::Workloads;
 use crate::config::{self, Config, Serves};
 use crate::ledger_command::witness::{CONNECTIONS, CONNECTIONS_PER_ADDRESS, Front};
 
@@ -27,6 +28,7 @@ pub(super) fn listen(
     gate: &Arc<Gate>,
     witness: Option<&Arc<Front>>,
     metrics: &Arc<ListenerMetrics>,
+    workloads: &Workloads,
 ) -> anyhow::Result<(Vec<Running>, TlsSenders)> {
     let (mut bound, mut senders) = (Vec::new(), TlsSenders::new());
     for listener in &config.listeners {
@@ -34,7 +36,9 @@ pub(super) fn listen(
             .address
             .parse()
             .with_context(|| format!("listener `{}`", listener.name))?;
-        let security = security(listener, &mut senders).with_context(|| format!("listener `{}`", listener.name))?;
+        let workloads = workloads.of(&listener.name);
+        let security =
+            security(listener, workloads, &mut senders).with_context(|| format!("listener `{}`", listener.name))?;
         let mut configured = ListenerConfig::new(&listener.name, address, security);
         configured.limits.connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
         let witness = witness.filter(|_| listener.serves.contains(&Serves::Witness));
@@ -52,28 +56,30 @@ pub(super) fn listen(
     Ok((running.collect(), senders))
 }
 
-fn security(listener: &config::Listener, senders: &mut TlsSenders) -> anyhow::Result<Security> {
+fn security(
+    listener: &config::Listener,
+    workloads: Option<Arc<TrustedDomains>>,
+    senders: &mut TlsSenders,
+) -> anyhow::Result<Security> {
     let Some(tls) = &listener.tls else {
         return Ok(Security::PlainLoopback);
     };
     let read = |file: &str| std::fs::read(file).with_context(|| format!("cannot read `{file}`"));
     let certificates = Arc::new(CertificateStore::load(&read(&tls.cert_file)?, &read(&tls.key_file)?)?);
-    let client_certificates = match &listener.client_certificates {
-        Some(clients) => {
-            let authorities = Arc::new(ClientAuthorities::load(&read(&clients.ca_file)?)?);
-            Some(ClientCertificateRules {
-                authorities: Some(authorities),
-                workloads: None,
-                silent_names: Arc::default(),
-            })
-        }
-        None => None,
-    };
+    let clients = listener.client_certificates.as_ref();
+    let authorities = clients
+        .map(|clients| anyhow::Ok(Arc::new(ClientAuthorities::load(&read(&clients.ca_file)?)?)))
+        .transpose()?;
+    let asks = authorities.is_some() || workloads.is_some();
+    let client_certificates = asks.then(|| ClientCertificateRules {
+        authorities: authorities.clone(),
+        workloads,
+        silent_names: Arc::default(),
+    });
     let (sender, files) = watch::channel(TlsFiles {
         tls: tls.clone(),
         clients: listener.client_certificates.clone(),
     });
-    let authorities = client_certificates.as_ref().and_then(|rules| rules.authorities.clone());
     tokio::spawn(reload_certificates(files, Arc::clone(&certificates), authorities));
     senders.insert(listener.name.clone(), sender);
     Ok(Security::Tls {

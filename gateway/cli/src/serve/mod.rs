@@ -38,6 +38,7 @@ mod standing;
 mod telemetry;
 mod through;
 mod token_keys;
+mod trust_domains;
 mod unrecorded;
 pub(crate) mod unsigned;
 mod witnesses;
@@ -365,9 +366,10 @@ impl Made {
     /// Takes connections, then says so at the administrator's address, then begins what goes on beside requests.
     async fn serve(self, config: &Config, gate: Arc<Gate>) -> anyhow::Result<Gateway> {
         let front = self.witnessing.as_ref().map(|witnessing| &witnessing.front);
-        let (running, tls) = listeners::listen(config, &gate, front, &self.measures.listeners)?;
+        let workloads = trust_domains::Workloads::begin(config)?;
+        let (running, tls) = listeners::listen(config, &gate, front, &self.measures.listeners, &workloads)?;
         let (note, told_to_stop) = (Arc::new(reload::Note::default()), CancellationToken::new());
-        let checks = self.checks(config, &note, &told_to_stop);
+        let checks = self.checks(config, &note, &told_to_stop, &workloads);
         let collectors = self.collectors();
         let mut registry = self.measures.registry;
         self.books.recordings.metrics.register(&mut registry);
@@ -413,7 +415,13 @@ impl Made {
     }
 
     /// What `/readyz` looks at.
-    fn checks(&self, config: &Config, note: &Arc<reload::Note>, told_to_stop: &CancellationToken) -> Vec<admin::Part> {
+    fn checks(
+        &self,
+        config: &Config,
+        note: &Arc<reload::Note>,
+        told_to_stop: &CancellationToken,
+        workloads: &trust_domains::Workloads,
+    ) -> Vec<admin::Part> {
         let books = &self.books;
         readiness::checks(readiness::Parts {
             told_to_stop: told_to_stop.clone(),
@@ -429,6 +437,7 @@ impl Made {
             room: books.room(),
             trust: self.issuers.trust.clone(),
             feed: Arc::clone(&self.issuers.feed),
+            workloads: workloads.sources(),
             clusters: &self.clusters,
         })
     }

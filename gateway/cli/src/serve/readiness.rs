@@ -17,6 +17,7 @@ use super::cluster::{Joined, STALE_AFTER};
 use super::reload;
 use super::room::Room;
 use super::standing::Found;
+use super::trust_domains::Source;
 use super::unrecorded;
 use super::witnesses::Witnesses;
 
@@ -36,6 +37,7 @@ pub(super) struct Parts<'a> {
     pub(super) room: Room,
     pub(super) trust: watch::Receiver<Arc<oidc::Trust>>,
     pub(super) feed: Arc<IssuerFeed>,
+    pub(super) workloads: &'a [Arc<Source>],
     pub(super) clusters: &'a [Joined],
 }
 
@@ -55,6 +57,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
         room,
         trust,
         feed,
+        workloads,
         clusters,
     } = parts;
     let mut checks: Vec<(String, Check)> = vec![
@@ -97,6 +100,9 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
             issuer(known.contains_key(url.as_str()), !known.is_empty(), feed.trouble(&url))
         };
         checks.push((name, Box::new(check)));
+    }
+    for source in workloads.iter().map(Arc::clone) {
+        checks.push((source.name(), Box::new(move || source.health())));
     }
     let ours = checks.into_iter().map(|(name, check)| Part {
         name,

@@ -80,7 +80,7 @@ impl LedgerRecorder {
         };
         let act: Vec<Workload<'_>> = event.act.iter().map(in_record).collect();
         let record = Record {
-            act: &act,
+            act,
             id: id.as_str(),
             t: event.at,
             mono: now.mono,
