@@ -49,6 +49,7 @@ pub mod records;
 pub mod relay;
 pub mod rules;
 pub mod spdy;
+pub mod spiffe;
 pub mod terminal;
 pub mod tools;
 pub mod upgraded;

@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 
 /// A certificate and its key, as PEM.
@@ -73,6 +73,19 @@ impl Ca {
         let mut params = CertificateParams::default();
         params.distinguished_name = named(user, groups);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params)
+    }
+
+    /// An X.509-SVID of this workload, as SPIRE issues them: without a common name, for both sides of TLS.
+    ///
+    /// # Errors
+    /// The ID is no URI.
+    pub fn workload(&self, id: &str) -> anyhow::Result<Identity> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "SPIRE");
+        params.subject_alt_names = vec![SanType::URI(id.try_into()?)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
 

@@ -100,6 +100,12 @@ const MODULES: &[Module] = &[
         ],
         settings: &[],
     },
+    // An agent and a workload on SPIFFE's own library.
+    Module {
+        folder: "spiffe",
+        programs: &[("spiffe", ".")],
+        settings: &[],
+    },
     // Kubernetes' own evaluators behind a line protocol, for differential tests.
     Module {
         folder: "oracle",
