@@ -5,6 +5,7 @@
 //! the bytes. nginx answers from its JavaScript module and HAProxy from Lua; Apache runs a CGI program, and its forensic
 //! log tells the lines of each head that it parsed, also of those that never came to the program.
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -12,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 
 use super::proxy::{self, Place};
-use super::seen::{Body, Fields, Seen};
+use super::seen::Seen;
 use super::{Server, body_of, own, python};
 use crate::counterparts::program;
 use crate::process::Folder;
@@ -148,7 +149,8 @@ impl Echo {
         format!("{}: {:?}", self.kind.name(), String::from_utf8_lossy(answer))
     }
 
-    /// What it saw so far, in the order in which the requests were read. Of Apache these are all whose head it parsed.
+    /// What it saw so far, in the order in which the requests were read. Of Apache these are all whose head it parsed and that
+    /// came to their end or to the program behind it.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -157,11 +159,7 @@ impl Echo {
         let journal = journal.iter().map(|line| Seen::read(line));
         let journal = journal.collect::<anyhow::Result<Vec<Seen>>>()?;
         match self.kind {
-            Kind::Apache => self
-                .lines(LOG)?
-                .iter()
-                .filter_map(|line| forensic(line, &journal).transpose())
-                .collect(),
+            Kind::Apache => forensic(&self.lines(LOG)?, &journal),
             _ => Ok(journal),
         }
     }
@@ -182,11 +180,12 @@ impl Echo {
     }
 
     /// What nginx and HAProxy say in their own logs of each request that has ended, malformed ones and those whose body never came
-    /// among them: the status (400 where it was no request) and the request line, in which they escape what does not print.
+    /// among them: the status (400 where it was no request, none where there was no answer) and the request line, in which they
+    /// escape what does not print.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn logged(&self) -> anyhow::Result<Vec<(u16, String)>> {
+    pub fn logged(&self) -> anyhow::Result<Vec<(Option<u16>, String)>> {
         let lines: Vec<String> = match self.kind {
             Kind::Nginx => {
                 let lines = self.lines(LOG)?.into_iter();
@@ -202,7 +201,7 @@ impl Echo {
         };
         let read = |line: &String| {
             let (status, request) = line.split_once(' ')?;
-            Some((status.parse().ok()?, request.to_owned()))
+            Some((status.parse().ok(), request.to_owned()))
         };
         lines
             .iter()
@@ -306,34 +305,41 @@ fn apache(place: &Place<'_>) -> anyhow::Result<String> {
     place.apache(&["alias", "env", "unique_id", "log_forensic", "cgid"], &text)
 }
 
-/// A line of Apache's forensic log: `+ID|REQUEST LINE|NAME:VALUE|…`, with `%xx` for what does not print and for the separators;
-/// `-ID` at the request's end. Body and environment are those that the CGI program told of the request, if it came there.
-fn forensic(line: &[u8], journal: &[Seen]) -> anyhow::Result<Option<Seen>> {
-    let Some(line) = line.strip_prefix(b"+") else {
-        return Ok(None);
-    };
-    let mut parts = line.split(|byte| *byte == b'|');
-    let id = parts.next().unwrap_or_default();
-    let request = unescaped(parts.next().context("no request line")?);
-    let mut words = request.split(|byte| *byte == b' ');
-    let mut word = || words.next().unwrap_or_default().to_vec();
-    let (method, target) = (word(), word());
-    let headers: Fields = parts
-        .map(|field| {
-            let colon = memchr::memchr(b':', field).with_context(|| String::from_utf8_lossy(line).into_owned())?;
-            let (name, value) = field.split_at(colon);
-            Ok((unescaped(name), unescaped(value.get(1..).unwrap_or_default())))
-        })
-        .collect::<anyhow::Result<_>>()?;
-    let told = journal.iter().find(|seen| seen.variable("UNIQUE_ID") == Some(id));
-    Ok(Some(Seen {
-        method,
-        target,
-        headers,
-        trailers: Vec::new(),
-        environment: told.map(|told| told.environment.clone()).unwrap_or_default(),
-        body: told.map_or_else(Body::default, |told| told.body.clone()),
-    }))
+/// The requests of Apache's forensic log: `+ID|REQUEST LINE|NAME:VALUE|…` at a head, with `%xx` for what does not print and for
+/// the separators, and `-ID` at the request's end. Body and environment are those that the CGI program told of the
+/// request, if it came there; one that has neither ended nor come there is still to come.
+fn forensic(log: &[Vec<u8>], journal: &[Seen]) -> anyhow::Result<Vec<Seen>> {
+    let ended: HashSet<&[u8]> = log.iter().filter_map(|line| line.strip_prefix(b"-")).collect();
+    let told: HashMap<&[u8], &Seen> = journal
+        .iter()
+        .filter_map(|seen| Some((seen.variable("UNIQUE_ID")?, seen)))
+        .collect();
+    let mut all = Vec::new();
+    for line in log.iter().filter_map(|line| line.strip_prefix(b"+")) {
+        let mut parts = line.split(|byte| *byte == b'|');
+        let id = parts.next().unwrap_or_default();
+        let told = told.get(id);
+        if told.is_none() && !ended.contains(id) {
+            continue;
+        }
+        let request = unescaped(parts.next().context("no request line")?);
+        let mut words = request.split(|byte| *byte == b' ').map(<[u8]>::to_vec);
+        all.push(Seen {
+            method: words.next().unwrap_or_default(),
+            target: words.next().unwrap_or_default(),
+            headers: parts.map(forensic_field).collect::<anyhow::Result<_>>()?,
+            trailers: Vec::new(),
+            environment: told.map(|told| told.environment.clone()).unwrap_or_default(),
+            body: told.map(|told| told.body.clone()).unwrap_or_default(),
+        });
+    }
+    Ok(all)
+}
+
+fn forensic_field(field: &[u8]) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
+    let colon = memchr::memchr(b':', field).with_context(|| String::from_utf8_lossy(field).into_owned())?;
+    let (name, value) = field.split_at(colon);
+    Ok((unescaped(name), unescaped(value.get(1..).unwrap_or_default())))
 }
 
 fn unescaped(text: &[u8]) -> Vec<u8> {
@@ -362,7 +368,11 @@ mod tests {
     #[test]
     fn apaches_forensic_log_is_read_as_bytes() {
         let line = b"+id-1|POST /a%252fb?x=%7c HTTP/1.1|Host:h%3a80|X-One:%ff a, b|Empty:";
-        let seen = forensic(line, &[]).unwrap().unwrap();
+        assert_eq!(forensic(&[line.to_vec()], &[]).unwrap(), [], "it is still to come");
+        let seen = forensic(&[line.to_vec(), b"-id-1".to_vec()], &[]).unwrap();
+        let [seen] = seen.as_slice() else {
+            panic!("{seen:?}");
+        };
         assert_eq!(
             (seen.method.as_slice(), seen.target.as_slice()),
             (&b"POST"[..], &b"/a%2fb?x=|"[..])
@@ -371,7 +381,6 @@ mod tests {
         assert_eq!(seen.values("x-one"), [b"\xff a, b"]);
         assert_eq!(seen.values("empty"), [b""]);
         assert!(!seen.body.complete, "nobody told of a body");
-        assert_eq!(forensic(b"-id-1", &[]).unwrap(), None);
         assert_eq!(unescaped(b"%4"), b"%4");
     }
 }

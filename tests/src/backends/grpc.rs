@@ -8,12 +8,13 @@ use super::Server;
 use super::seen::Seen;
 use crate::counterparts::program;
 use crate::kubectl::{Output, run};
+use crate::pki::Identity;
 use crate::wait::PATIENCE;
 
 /// The service's name.
 pub const SERVICE: &str = "grpc.testing.TestService";
 
-/// A running service, HTTP/2 without TLS.
+/// A running service.
 #[derive(Debug)]
 pub struct Grpc {
     /// Its server.
@@ -21,15 +22,30 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// Starts it.
+    /// Starts it without TLS.
     ///
     /// # Errors
     /// It is not built, or does not start.
     pub fn start() -> anyhow::Result<Self> {
+        Self::with(None)
+    }
+
+    /// Over TLS with this certificate. [`Grpc::call`] does not reach it: [`grpcurl`] takes a `-cacert`.
+    ///
+    /// # Errors
+    /// As [`Grpc::start`].
+    pub fn over_tls(identity: &Identity) -> anyhow::Result<Self> {
+        Self::with(Some(identity))
+    }
+
+    fn with(identity: Option<&Identity>) -> anyhow::Result<Self> {
         let server = Server::start("grpc-service", |folder, listen| {
             let mut command = Command::new(program("grpc-service")?);
             command.arg("-listen").arg(listen.to_string());
             command.arg("-journal").arg(folder.path().join("journal"));
+            if let Some(identity) = identity {
+                command.args(super::tls(folder, identity)?);
+            }
             Ok(command)
         })?;
         Ok(Self { server })

@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod seen;
 pub mod web;
 
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 
 use crate::counterparts::{repository, target};
+use crate::pki::Identity;
 use crate::ports::Port;
 use crate::process::{Folder, Process};
 use crate::wait::{PATIENCE, try_until};
@@ -167,6 +169,13 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> 
         .read_to_end(&mut answer)
         .with_context(|| format!("after {:?}", String::from_utf8_lossy(&answer)))?;
     Ok(answer)
+}
+
+/// Flags of the bench's own Go servers for TLS with this certificate.
+fn tls(folder: &Folder, identity: &Identity) -> anyhow::Result<Vec<OsString>> {
+    let cert = folder.write("tls.crt", &identity.certificate)?;
+    let key = folder.write("tls.key", &identity.key)?;
+    Ok(vec!["-cert".into(), cert.into(), "-key".into(), key.into()])
 }
 
 /// A file of the bench's own servers.

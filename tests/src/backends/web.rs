@@ -1,6 +1,8 @@
 //! A service with everything that is hard to carry: see the head of `tests/counterparts/backends/web/main.go` for its addresses.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -9,6 +11,10 @@ use serde_json::Value;
 
 use super::{Server, body_of};
 use crate::counterparts::program;
+use crate::pki::Identity;
+use crate::process::Folder;
+
+const SOCKET: &str = "web.sock";
 
 /// A running one.
 #[derive(Debug)]
@@ -18,17 +24,47 @@ pub struct Web {
 }
 
 impl Web {
-    /// Starts it.
+    /// Starts it on HTTP/1.1 without TLS.
     ///
     /// # Errors
     /// It is not built, or does not start.
     pub fn start() -> anyhow::Result<Self> {
-        let server = Server::start("web", |_, listen| {
+        Self::with(|_| Ok(Vec::new()))
+    }
+
+    /// Over TLS with this certificate, HTTP/1.1 and HTTP/2. [`Web::say`] and its like do not reach it.
+    ///
+    /// # Errors
+    /// As [`Web::start`].
+    pub fn over_tls(identity: &Identity) -> anyhow::Result<Self> {
+        Self::with(|folder| super::tls(folder, identity))
+    }
+
+    /// On HTTP/2 too, without TLS.
+    ///
+    /// # Errors
+    /// As [`Web::start`].
+    pub fn over_h2c() -> anyhow::Result<Self> {
+        Self::with(|_| Ok(vec!["-h2c".into()]))
+    }
+
+    fn with(more: impl FnOnce(&Folder) -> anyhow::Result<Vec<OsString>>) -> anyhow::Result<Self> {
+        let server = Server::start("web", |folder, listen| {
             let mut command = Command::new(program("backend-web")?);
             command.arg("-listen").arg(listen.to_string());
+            command
+                .arg("-socket")
+                .arg(folder.path().join(SOCKET))
+                .args(more(folder)?);
             Ok(command)
         })?;
         Ok(Self { server })
+    }
+
+    /// The unix socket on which it listens besides.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.server.folder().path().join(SOCKET)
     }
 
     /// How many streams are open and have ended by name, and how many answers wait at which gate.
@@ -86,22 +122,28 @@ impl Web {
     }
 }
 
+/// The size of what is called large.
+pub const GIBIBYTE: u64 = 1 << 30;
+
+/// A block of `/bytes`: its number in eight bytes, and behind it what is the same in each.
+const BLOCK: usize = 64 << 10;
+
 /// The content of `/bytes`: what stands in `size` bytes from the first on, in pieces that are handed to `each`.
 ///
 /// # Errors
 /// `each` fails.
 pub fn generated(size: u64, mut each: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
-    const WORDS: u64 = 8 * 1024;
-    let mut done = 0;
-    while done < size {
-        let piece: Vec<u8> = (done / 8..done / 8 + WORDS)
-            .flat_map(|word| word.wrapping_mul(STEP).to_be_bytes())
-            .collect();
-        let rest = usize::try_from(size - done).unwrap_or(usize::MAX);
-        let piece = piece.get(..rest.min(piece.len())).unwrap_or_default();
-        each(piece)?;
-        done += piece.len() as u64;
+    let words = (0..BLOCK as u64 / 8).flat_map(|word| word.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    let mut block: Vec<u8> = words.collect();
+    let (mut rest, mut number) = (size, 0_u64);
+    while rest > 0 {
+        if let Some(begin) = block.first_chunk_mut() {
+            *begin = number.to_be_bytes();
+        }
+        let piece = usize::try_from(rest).unwrap_or(BLOCK).min(BLOCK);
+        each(block.get(..piece).unwrap_or_default())?;
+        rest -= piece as u64;
+        number += 1;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 // Command echo answers each request that Go's net/http parsed with what it saw, and writes the same line into a journal.
 //
-//	echo -listen ADDRESS -journal FILE [-cert FILE -key FILE] [-h2c]      ADDRESS may be unix:PATH
+//	echo -listen ADDRESS -journal FILE [-cert FILE -key FILE] [-h2c]
 //
 // Started by another server through the Common Gateway Interface (RFC 3875), it says what that server handed on, and takes
 // the journal's name from JOURNAL.
@@ -65,11 +65,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	network, address := "tcp", *listen
-	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
-		network, address = "unix", path
-	}
-	listener, err := net.Listen(network, address)
+	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		log.Fatal(err)
 	}

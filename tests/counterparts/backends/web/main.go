@@ -2,7 +2,9 @@
 // ways, interim answers, trailers, HTTP/1.0, and answers that wait until somebody lets them go. On Go's net/http and
 // gorilla/websocket.
 //
-//	web -listen ADDRESS [-cert FILE -key FILE] [-h2c]      ADDRESS may be unix:PATH
+//	web -listen ADDRESS [-socket PATH] [-cert FILE -key FILE] [-h2c]
+//
+// On a unix socket, if there is one, it serves the same without TLS.
 //
 //	GET  /events?stream=S       server-sent events: one for each POST /say?stream=S, until the client leaves
 //	GET  /socket?stream=S       a WebSocket that sends back what comes, and what is said on S
@@ -41,13 +43,10 @@ func main() {
 	listen := flag.String("listen", "", "where to listen")
 	cert := flag.String("cert", "", "certificate, for TLS")
 	key := flag.String("key", "", "its key")
+	path := flag.String("socket", "", "a unix socket besides")
 	h2c := flag.Bool("h2c", false, "HTTP/2 without TLS too")
 	flag.Parse()
-	network, address := "tcp", *listen
-	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
-		network, address = "unix", path
-	}
-	listener, err := net.Listen(network, address)
+	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -56,6 +55,13 @@ func main() {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(*h2c)
 	server := &http.Server{Handler: routes(), Protocols: protocols}
+	if *path != "" {
+		socket, err := net.Listen("unix", *path)
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() { log.Fatal(server.Serve(socket)) }()
+	}
 	if *cert != "" {
 		log.Fatal(server.ServeTLS(listener, *cert, *key))
 	}
@@ -253,12 +259,21 @@ func (s *streams) state(w http.ResponseWriter, _ *http.Request) {
 	tell(w, map[string]any{"open": open, "ended": s.ended, "waiting": waiting})
 }
 
-// generated is content of any size: its eight bytes number k are k times an odd constant, so that no two places look alike.
+// generated is content of any size in blocks of 64 KiB: the number of the block (eight bytes, big-endian), and behind it what is the
+// same in each, so that a gigabyte costs no more than copying it.
 type generated struct {
 	size, at int64
 }
 
-const step = 0x9E3779B97F4A7C15
+const blockSize = 64 << 10
+
+// The eight bytes number k of a block are k times an odd constant: no two places look alike.
+var block = func() (block [blockSize]byte) {
+	for word := range uint64(blockSize / 8) {
+		binary.BigEndian.PutUint64(block[word*8:], word*0x9E3779B97F4A7C15)
+	}
+	return block
+}()
 
 func (g *generated) Read(into []byte) (int, error) {
 	if g.at >= g.size {
@@ -267,8 +282,14 @@ func (g *generated) Read(into []byte) (int, error) {
 	into = into[:min(int64(len(into)), g.size-g.at)]
 	done := 0
 	for done < len(into) {
-		word := binary.BigEndian.AppendUint64(nil, uint64(g.at/8)*step)
-		copied := copy(into[done:], word[g.at%8:])
+		inside := g.at % blockSize
+		var copied int
+		if inside < 8 {
+			number := binary.BigEndian.AppendUint64(nil, uint64(g.at/blockSize))
+			copied = copy(into[done:], number[inside:])
+		} else {
+			copied = copy(into[done:], block[inside:])
+		}
 		done += copied
 		g.at += int64(copied)
 	}
