@@ -122,6 +122,7 @@ pub(crate) fn unavailable_page() -> Page {
         "The gateway could not store or record the sign-in, so it did not happen.",
         "Try again in a minute. If it stays so, tell the administrator; the gateway's log says more.",
     )
+    .retry_after(5)
 }
 
 /// See other: the browser goes on with GET, whatever it sent.
@@ -136,7 +137,7 @@ pub(crate) fn see_other(location: &str) -> Response {
 }
 
 /// On each answer of the host, whatever made it.
-pub(crate) fn harden(mut response: Response, secure: bool) -> Response {
+pub(crate) fn harden<B>(mut response: http::Response<B>, secure: bool) -> http::Response<B> {
     let headers = response.headers_mut();
     let mut always = |name, value| headers.insert(name, HeaderValue::from_static(value));
     always(header::X_CONTENT_TYPE_OPTIONS, "nosniff");

@@ -55,7 +55,7 @@ pub use app::{AtHost, Hosts, Parts, hosts};
 pub use discovery::gatescribe_document;
 pub use fetch::{Fetch, FetchError, FetchSetupError, HyperFetch};
 pub use minting::{API_AUDIENCE, GatewayKeys};
-pub use page::{SignedIn, signed_in_page};
+pub use page::{ServiceRefusal, SignedIn, service_refusal_page, signed_in_page};
 pub use record::{NotRecorded, Peer, Recorder, SessionEvent, What, Who};
 pub use renewal::{Renewals, Word};
 pub use settings::{ClusterEntry, GatewayUrl, Lifetimes, SettingsError};

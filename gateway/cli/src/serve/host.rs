@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use console::ServiceRefusal;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
@@ -22,16 +23,19 @@ pub(super) struct ConsoleHost {
     router: Router,
     services: Router,
     document: Bytes,
+    /// Whether the gateway's URL is https.
+    secure: bool,
 }
 
 impl ConsoleHost {
     /// Serves `router`, and `services` on hosts of services. `document` is the answer to `/.well-known/gatescribe`, which is asked of Kubernetes listeners too:
     /// there the host name is not the gateway's, and the router would send the asker away.
-    pub(super) fn new(router: Router, services: Router, document: &serde_json::Value) -> Self {
+    pub(super) fn new(router: Router, services: Router, document: &serde_json::Value, secure: bool) -> Self {
         Self {
             router,
             services,
             document: document.to_string().into(),
+            secure,
         }
     }
 }
@@ -62,9 +66,25 @@ impl GatewayHost for ConsoleHost {
     }
 
     fn refusal_page(&self, told: &Told<'_>) -> Response<Bytes> {
-        let mut answer = Response::new(Bytes::from(told.why.to_owned()));
-        *answer.status_mut() = told.status;
-        answer
+        let Told {
+            status,
+            why,
+            remedy,
+            service,
+            user,
+            id,
+            sign_in,
+        } = *told;
+        let told = ServiceRefusal {
+            status,
+            why,
+            remedy,
+            service,
+            user,
+            id,
+            sign_in,
+        };
+        console::service_refusal_page(&told, self.secure)
     }
 }
 

@@ -521,7 +521,7 @@ fn gateway_host(config: &Config, made: &Made) -> anyhow::Result<(host::ConsoleHo
         url: url.clone(),
     };
     let hosts = console::hosts(parts, api);
-    let console_host = host::ConsoleHost::new(hosts.gateway, hosts.services, &document);
+    let console_host = host::ConsoleHost::new(hosts.gateway, hosts.services, &document, url.is_secure());
     Ok((console_host, hosts.renewals))
 }
 

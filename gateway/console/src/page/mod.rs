@@ -3,6 +3,10 @@
 //! Invariant: text that did not come from this file goes through [`escape`]; the content security policy allows one
 //! style sheet by its digest, forms to ourselves (and to providers where a form leads there), and nothing else.
 
+mod refused;
+
+pub use refused::{ServiceRefusal, service_refusal_page};
+
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -36,6 +40,7 @@ pub(crate) struct Page {
     body: String,
     form_targets: Vec<String>,
     tally: Option<Tally>,
+    retry_after_s: Option<u64>,
 }
 
 impl Page {
@@ -46,6 +51,7 @@ impl Page {
             title: title.to_owned(),
             body: String::new(),
             tally: None,
+            retry_after_s: None,
             form_targets: Vec::new(),
         }
     }
@@ -58,6 +64,12 @@ impl Page {
     /// What the ledger is to learn of it.
     pub(crate) fn tally(mut self, tally: Tally) -> Self {
         self.tally = Some(tally);
+        self
+    }
+
+    /// Nothing is wrong with what was asked: it may be asked again after so many seconds.
+    pub(crate) const fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
         self
     }
 
@@ -155,7 +167,16 @@ impl Page {
 
     pub(crate) fn into_response(mut self) -> Response<Body> {
         let tally = self.tally.take();
-        let mut response = Response::new(Body::from(self.html()));
+        let mut response = self.respond().map(|()| Body::from(self.html()));
+        if let Some(tally) = tally {
+            response.extensions_mut().insert(tally);
+        }
+        response
+    }
+
+    /// Status and headers.
+    fn respond(&self) -> Response<()> {
+        let mut response = Response::new(());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(
@@ -163,8 +184,8 @@ impl Page {
             HeaderValue::from_static("text/html; charset=utf-8"),
         );
         headers.insert(header::CONTENT_SECURITY_POLICY, self.policy());
-        if let Some(tally) = tally {
-            response.extensions_mut().insert(tally);
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
