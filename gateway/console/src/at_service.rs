@@ -24,6 +24,7 @@ use crate::form::Fields;
 use crate::page::Page;
 use crate::record::{SessionEvent, What};
 use crate::signin::{ARRIVE, Back};
+use crate::upstream::Wishes;
 
 /// On the host of a service: the way to sign out.
 const SIGN_OUT: &str = "/.gatescribe/signout";
@@ -91,7 +92,7 @@ async fn land(app: &Inner, caller: &Caller, host: &HostName, pairs: Vec<(String,
     let cookie = caller.cookies.find(Cookie::Arrival, app.parts.url.is_secure());
     let cookie = cookie.ok_or(Astray::Why("no_cookie"))?;
     if !left.is_of(&cookie) {
-        let again = back.once_more(&cookie, &app.parts.url);
+        let again = back.once_more(Some(&cookie), &Wishes::default(), &app.parts.url);
         return again
             .map(|address| see_other(&address))
             .ok_or(Astray::Why("other_browser"));

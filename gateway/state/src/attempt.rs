@@ -27,8 +27,8 @@ pub struct NewAttempt<'a> {
 pub enum TakenAttempt {
     /// The payload; handed out once.
     Found(Vec<u8>),
-    /// It exists, but belongs to another browser.
-    OtherBrowser,
+    /// It exists, but belongs to another browser. The payload, so that this one can be told where to begin anew; it proves nothing.
+    OtherBrowser(Vec<u8>),
     /// It was there, too long ago.
     Expired,
     /// Never made, used already, or pushed out by newer ones of the same source.
@@ -90,17 +90,16 @@ impl Store {
         let Some((browser_hash, payload, expires_at)) = row else {
             return Ok(TakenAttempt::Unknown);
         };
-        if browser.map(|browser| hash("browser", browser.reveal())) != Some(browser_hash) {
-            return Ok(TakenAttempt::OtherBrowser);
-        }
+        let is_its_own = browser.map(|browser| hash("browser", browser.reveal())) == Some(browser_hash);
         if expires_at <= now.unix_nanos() {
             return Ok(TakenAttempt::Expired);
         }
-        Ok(TakenAttempt::Found(self.keys.open(
-            "attempts",
-            state.reveal(),
-            &payload,
-        )?))
+        let payload = self.keys.open("attempts", state.reveal(), &payload)?;
+        Ok(if is_its_own {
+            TakenAttempt::Found(payload)
+        } else {
+            TakenAttempt::OtherBrowser(payload)
+        })
     }
 }
 
@@ -144,7 +143,7 @@ mod tests {
         let (_, other) = begin(&store, "b", 0);
         assert_eq!(
             store.take_attempt(&state, Some(&other), NOW).unwrap(),
-            TakenAttempt::OtherBrowser
+            TakenAttempt::OtherBrowser(b"verifier".to_vec())
         );
         assert_eq!(
             store.take_attempt(&state, Some(&browser), NOW).unwrap(),
@@ -153,7 +152,7 @@ mod tests {
         let (state, _) = begin(&store, "a", 0);
         assert_eq!(
             store.take_attempt(&state, None, NOW).unwrap(),
-            TakenAttempt::OtherBrowser
+            TakenAttempt::OtherBrowser(b"verifier".to_vec())
         );
     }
 

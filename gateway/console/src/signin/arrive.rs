@@ -7,6 +7,7 @@ use http::Uri;
 use oidc::login::callback_state;
 use state::{Secret, TakenAttempt};
 
+use super::leave::not_now_page;
 use super::{Attempt, Purpose, finish};
 use crate::answer::{see_other, too_often_page, unavailable_page};
 use crate::app::{App, Inner};
@@ -23,32 +24,50 @@ pub(crate) async fn callback(State(app): State<App>, caller: Caller, uri: Uri) -
     let query = uri.query().unwrap_or_default();
     let attempt = match take(&app, &caller, query).await {
         Ok(attempt) => attempt,
-        Err(page) => return page.into_response(),
+        Err(answer) => return answer,
     };
     match arrive(&app, &attempt.upstream, uri.path(), query).await {
-        Ok(vouched) => finish::finish(&app, &caller, attempt.purpose, vouched).await,
+        Ok(vouched) => finish::finish(&app, &caller, attempt, vouched).await,
         Err(error) => failed(&app, &caller, attempt, &error).await,
     }
 }
 
 /// The attempt of this answer; used up by the asking.
-async fn take(app: &Inner, caller: &Caller, query: &str) -> Result<Attempt, Page> {
+async fn take(app: &Inner, caller: &Caller, query: &str) -> Result<Attempt, Response> {
     let state = match callback_state(query) {
         Ok(state) => Secret::presented(&state),
-        Err(_) => return Err(refuse(app, caller, "malformed_answer").await),
+        Err(_) => return Err(refuse(app, caller, "malformed_answer").await.into_response()),
     };
     let browser = caller.cookies.find(Cookie::Browser, app.parts.url.is_secure());
     let now = app.now();
     let taken = app
         .store(move |store| store.take_attempt(&state, browser.as_ref(), now))
         .await
-        .map_err(|_| unavailable_page())?;
-    match taken {
-        TakenAttempt::Found(payload) => serde_json::from_slice(&payload).map_err(|_| unavailable_page()),
-        TakenAttempt::OtherBrowser => Err(refuse(app, caller, "other_browser").await),
-        TakenAttempt::Expired => Err(refuse(app, caller, "too_late").await),
-        TakenAttempt::Unknown => Err(refuse(app, caller, "unknown_or_used").await),
-    }
+        .map_err(|_| unavailable_page().into_response())?;
+    let why = match taken {
+        TakenAttempt::Found(payload) => {
+            return serde_json::from_slice(&payload).map_err(|_| unavailable_page().into_response());
+        }
+        TakenAttempt::OtherBrowser(payload) => {
+            let page = refuse(app, caller, "other_browser").await;
+            return Err(once_more(app, caller, &payload).unwrap_or_else(|| page.into_response()));
+        }
+        TakenAttempt::Expired => "too_late",
+        TakenAttempt::Unknown => "unknown_or_used",
+    };
+    Err(refuse(app, caller, why).await.into_response())
+}
+
+/// Tabs that leave at the same time (a browser that starts opens all that were open) are given a cookie each, and the last one stays. The others
+/// begin anew, one time, as the browser that they are: what they came with signs nobody in.
+fn once_more(app: &Inner, caller: &Caller, payload: &[u8]) -> Option<Response> {
+    caller.cookies.find(Cookie::Browser, app.parts.url.is_secure())?;
+    let attempt: Attempt = serde_json::from_slice(payload).ok()?;
+    let Purpose::Browser(back) = attempt.purpose else {
+        return None;
+    };
+    let address = back.once_more(None, attempt.upstream.wishes(), &app.parts.url)?;
+    Some(see_other(&address))
 }
 
 /// An answer that belongs to nothing: a bookmark, a back button, or somebody who tries.
@@ -89,6 +108,9 @@ async fn failed(app: &Inner, caller: &Caller, attempt: Attempt, error: &ArrivalE
                 ("iss", app.parts.url.as_str()),
             ],
         )),
+        Purpose::Browser(back) if error.is_ours_to_mend() => {
+            not_now_page(&back.address(&app.parts.url, &*app.parts.is_published)).into_response()
+        }
         Purpose::Browser(_) | Purpose::Device { .. } => Page::error(
             StatusCode::FORBIDDEN,
             "You are not signed in",

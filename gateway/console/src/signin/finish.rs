@@ -6,16 +6,18 @@ use serde::{Deserialize, Serialize};
 use state::{ClientKind, EndReason, NewCode, Secret, Session, SessionSecrets, Standing};
 
 use super::onward::onward;
-use super::{Back, Purpose, Vouched};
+use super::{Attempt, Back, Purpose, Vouched};
 use crate::answer::{see_other, unavailable_page};
 use crate::app::{App, Inner, Unavailable};
 use crate::caller::Caller;
 use crate::cookie::{self, Cookie};
 use crate::device;
 use crate::form::with_query;
+use crate::logout::live_session;
 use crate::loopback::LoopbackRedirect;
 use crate::page::Page;
 use crate::record::{SessionEvent, What};
+use crate::upstream::{UpstreamAttempt, Wishes};
 
 /// What must fit when the code comes back.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,14 +33,15 @@ pub(crate) enum Begun {
     Locked { why: String },
 }
 
-pub(super) async fn finish(app: &App, caller: &Caller, purpose: Purpose, vouched: Vouched) -> Response {
+pub(super) async fn finish(app: &App, caller: &Caller, attempt: Attempt, vouched: Vouched) -> Response {
+    let Attempt { upstream, purpose } = attempt;
     let result = match purpose {
         Purpose::Cli {
             redirect,
             state,
             challenge,
         } => for_cli(app, caller, &vouched, redirect, &state, challenge).await,
-        Purpose::Browser(back) => for_browser(app, caller, &vouched, &back).await,
+        Purpose::Browser(back) => for_browser(app, caller, &vouched, &upstream, &back).await,
         Purpose::Device { user_code } => device::ask(app, caller, &user_code, &vouched).await,
     };
     result.unwrap_or_else(|Unavailable| unavailable_page().into_response())
@@ -85,7 +88,16 @@ async fn for_cli(
     )))
 }
 
-async fn for_browser(app: &App, caller: &Caller, vouched: &Vouched, back: &Back) -> Result<Response, Unavailable> {
+async fn for_browser(
+    app: &App,
+    caller: &Caller,
+    vouched: &Vouched,
+    upstream: &UpstreamAttempt,
+    back: &Back,
+) -> Result<Response, Unavailable> {
+    if let Some(session) = of_another_tab(app, caller, vouched, upstream).await? {
+        return onward(app, &session, back).await;
+    }
     let (session, secret) = match begin_recorded(app, caller, vouched, ClientKind::Browser).await? {
         Begun::Session { session, secret } => (session, secret),
         Begun::Locked { why } => return Ok(locked_page(&why).into_response()),
@@ -98,9 +110,51 @@ async fn for_browser(app: &App, caller: &Caller, vouched: &Vouched, back: &Back)
         app.parts.lifetimes.absolute.as_secs(),
         secure,
     );
-    let mut response = onward(app, &session, back).await?;
+    let mut response = if upstream.wishes().is_context(session.acr.as_deref()) {
+        onward(app, &session, back).await?
+    } else {
+        another_context_page(app, &session, upstream.wishes(), back).into_response()
+    };
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
+}
+
+/// Another tab of this browser has signed the same person in while this one was at the provider. A further session would end that one, and
+/// with it what the other tab has open; this one adds nothing to it, unless something stricter was wished for.
+async fn of_another_tab(
+    app: &App,
+    caller: &Caller,
+    vouched: &Vouched,
+    upstream: &UpstreamAttempt,
+) -> Result<Option<Session>, Unavailable> {
+    if !upstream.wishes().is_none() {
+        return Ok(None);
+    }
+    let session = live_session(app, caller).await?;
+    Ok(session.filter(|session| {
+        session.client == ClientKind::Browser
+            && session.subject_id == vouched.subject_id
+            && session.provider == vouched.provider
+            && session.identity == vouched.identity
+            && session.created_at > upstream.started()
+    }))
+}
+
+/// The provider signed them in, and not as was wished. Going on would lead to the same refusal and back here.
+fn another_context_page(app: &App, session: &Session, wishes: &Wishes, back: &Back) -> Page {
+    let wished = wishes.contexts().join("`, `");
+    let found = match session.acr.as_deref() {
+        Some(acr) => format!("The provider says that it was by `{acr}`."),
+        None => "The provider does not say by which kind it was.".to_owned(),
+    };
+    let address = back.address(&app.parts.url, &*app.parts.is_published);
+    Page::error(
+        StatusCode::FORBIDDEN,
+        "You signed in by another kind than is asked for",
+        &format!("What you opened asks for a sign-in of the kind `{wished}`. {found}"),
+        "Sign in with the means that it asks for, such as a security key. If you have none, or used it just now, ask the administrator.",
+    )
+    .choice("Try again", &address)
 }
 
 /// The session that this browser held before ends: after each sign-in there is one, with a new name and secret

@@ -118,7 +118,7 @@ async fn go(app: &Inner, caller: &Caller, asked: Asked, here: (&str, &[(String, 
         (None, all) => return choose(all, here).into_response(),
     };
     let Some(provider) = provider else {
-        return bad_address("There is no such provider here, or none is ready yet.").into_response();
+        return not_now_page(&with_query(here.0, &borrowed(here.1))).into_response();
     };
     match leave(app, caller, provider, asked.purpose, &asked.wishes).await {
         Ok(response) => response,
@@ -169,6 +169,23 @@ async fn leave(
     let mut response = see_other(&location);
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
+}
+
+fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+    let pairs = pairs.iter();
+    pairs.map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+/// Nobody can sign in there at the moment. `again`: where to try once more.
+pub(super) fn not_now_page(again: &str) -> Page {
+    Page::error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Nobody can sign in right now",
+        "The identity provider does not answer the gateway, or it is none of those that the gateway knows.",
+        "Try again in a minute. Who is signed in already stays so. If it lasts, tell the administrator; the gateway's log says more.",
+    )
+    .choice("Try again", again)
+    .retry_after(5)
 }
 
 fn choose(providers: &[std::sync::Arc<Provider>], (path, pairs): (&str, &[(String, String)])) -> Page {

@@ -14,20 +14,20 @@ use crate::What;
 use crate::form::with_query;
 use crate::signin::Arrival;
 
-const GRAFANA: &str = "grafana.example";
+pub(super) const GRAFANA: &str = "grafana.example";
 const WIKI: &str = "wiki.example";
 
 /// A browser with all that it keeps, and what the request path does on hosts of services.
-struct Surfer<'w> {
+pub(super) struct Surfer<'w> {
     world: &'w World,
-    gate: Browser<'w>,
+    pub(super) gate: Browser<'w>,
     hosts: BTreeMap<&'static str, Browser<'w>>,
     /// How often the provider was gone to.
     rounds: usize,
 }
 
 impl<'w> Surfer<'w> {
-    fn new(world: &'w World) -> Self {
+    pub(super) fn new(world: &'w World) -> Self {
         let at = |host| (host, Browser::at(world, host));
         Self {
             world,
@@ -42,7 +42,7 @@ impl<'w> Surfer<'w> {
     }
 
     /// The session behind the cookie that is kept for this host.
-    fn session(&mut self, host: &'static str) -> Option<Session> {
+    pub(super) fn session(&mut self, host: &'static str) -> Option<Session> {
         let value = self.host(host).cookies.get(Cookie::Service.name(true)).cloned()?;
         let now = self.world.at();
         let found = self
@@ -52,7 +52,7 @@ impl<'w> Surfer<'w> {
         found.unwrap()
     }
 
-    fn is_in(&mut self, host: &'static str) -> bool {
+    pub(super) fn is_in(&mut self, host: &'static str) -> bool {
         self.session(host)
             .is_some_and(|session| session.standing == Standing::Live)
     }
@@ -118,7 +118,7 @@ impl<'w> Surfer<'w> {
     }
 
     /// Opens a page of a service as somebody who is not signed in there.
-    async fn open(&mut self, host: &'static str, target: &str) -> Result<String, Seen> {
+    pub(super) async fn open(&mut self, host: &'static str, target: &str) -> Result<String, Seen> {
         let away = self.turned_away(host, target);
         self.follow(away).await
     }
@@ -248,10 +248,8 @@ async fn n_04_an_address_of_somebody_elses_arrival_signs_nobody_in() {
         if holds {
             // It begins anew, as this browser: with its own cookie, and as nobody yet.
             let location = seen.location();
-            assert!(
-                location.starts_with("https://gate.example/signin?return_host=grafana.example&"),
-                "{location}"
-            );
+            assert!(location.starts_with("https://gate.example/signin?"), "{location}");
+            assert_eq!(query(&location, "return_host").as_deref(), Some(GRAFANA));
             let kept = victim.host(GRAFANA).cookies[Cookie::Arrival.name(true)].clone();
             let own = Arrival::of(&state::Secret::presented(&kept));
             assert_eq!(query(&location, "arrival").as_deref(), Some(own.as_str()));
@@ -590,4 +588,182 @@ async fn a_provider_that_hangs_keeps_nobody_waiting_longer_than_they_would() {
         let word = world.renewals.before_use(&session, Duration::from_secs(1)).await;
         assert_eq!(matches!(word, Word::Silent(_)), silent, "{word:?}");
     }
+}
+
+/// The provider does not do what was asked of it, and what was asked for would ask again.
+#[tokio::test]
+async fn who_signs_in_by_another_kind_than_is_asked_for_is_told_so_and_not_led_in_circles() {
+    let world = world(Setup::One);
+    for (acr, found) in [
+        (
+            json!({"acr": "<b>pwd</b>"}),
+            "that it was by <code>&lt;b&gt;pwd&lt;/b&gt;</code>",
+        ),
+        (json!({}), "does not say by which kind"),
+    ] {
+        *world.idp.claims.lock().unwrap() = acr;
+        let mut surfer = Surfer::new(&world);
+        let away = format!(
+            "{}&acr_values=phr%20phrh&prompt=login",
+            surfer.turned_away(GRAFANA, "/admin")
+        );
+        let seen = surfer.follow(away).await.unwrap_err();
+        assert_eq!(seen.status, StatusCode::FORBIDDEN);
+        assert!(
+            seen.body.contains("<code>phr</code>, <code>phrh</code>") && seen.body.contains(found),
+            "{}",
+            seen.body
+        );
+        assert!(
+            seen.body.contains("href=\"https://grafana.example/admin\""),
+            "{}",
+            seen.body
+        );
+        assert!(!surfer.is_in(GRAFANA));
+        // It is a sign-in all the same, as any other one.
+        surfer
+            .open(WIKI, "/")
+            .await
+            .unwrap_or_else(|seen| panic!("{}", seen.body));
+        assert_eq!(surfer.rounds, 1);
+    }
+}
+
+/// SES-10: as a browser does that opens the tabs of yesterday.
+#[tokio::test]
+async fn tabs_that_a_browser_opens_all_at_once_all_arrive_and_keep_one_session() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    let mut away = Vec::new();
+    for (host, target) in [(GRAFANA, "/a"), (GRAFANA, "/b"), (WIKI, "/c")] {
+        let address = surfer.turned_away(host, target);
+        // None of them has the cookie of the others' answers yet.
+        surfer.gate.cookies.clear();
+        away.push((surfer.gate.get(&address).await.location(), host, target));
+    }
+    world.pass(Duration::from_secs(20));
+    for (address, host, target) in away {
+        let arrived = surfer
+            .follow(address)
+            .await
+            .unwrap_or_else(|seen| panic!("{}", seen.body));
+        assert_eq!(arrived, format!("https://{host}{target}"));
+        world.pass(Duration::from_secs(1));
+    }
+    let sessions = [GRAFANA, WIKI].map(|host| surfer.session(host).unwrap());
+    assert_eq!(
+        sessions[0].id, sessions[1].id,
+        "a later tab ends nothing of an earlier one"
+    );
+    assert!(sessions.iter().all(|session| session.standing == Standing::Live));
+    let signed_in = world
+        .events()
+        .iter()
+        .filter(|(what, _)| *what == What::SignedIn)
+        .count();
+    assert_eq!(signed_in, 1);
+}
+
+#[tokio::test]
+async fn a_tab_that_comes_later_with_somebody_else_or_something_stricter_has_a_session_of_its_own() {
+    let world = world(Setup::One);
+    for (claims, wish, same) in [
+        (json!({}), "", true),
+        (json!({"sub": "bob"}), "", false),
+        (json!({"groups": ["ops"]}), "", false),
+        (json!({}), "&prompt=login", false),
+        (json!({}), "&max_age=600", false),
+    ] {
+        *world.idp.claims.lock().unwrap() = json!({});
+        let mut surfer = Surfer::new(&world);
+        let address = format!("{}{wish}", surfer.turned_away(WIKI, "/"));
+        let late = surfer.gate.get(&address).await.location();
+        world.pass(Duration::from_secs(1));
+        surfer
+            .open(GRAFANA, "/")
+            .await
+            .unwrap_or_else(|seen| panic!("{}", seen.body));
+        *world.idp.claims.lock().unwrap() = claims.clone();
+        surfer.follow(late).await.unwrap_or_else(|seen| panic!("{}", seen.body));
+        let ids = [GRAFANA, WIKI].map(|host| surfer.session(host).unwrap().id);
+        assert_eq!(ids[0] == ids[1], same, "{claims} {wish}");
+        assert_eq!(surfer.is_in(GRAFANA), same, "{claims} {wish}");
+    }
+}
+
+/// What came in somebody else's browser is begun anew there, once, and signs nobody in by itself.
+#[tokio::test]
+async fn n_04_a_sign_in_that_another_browser_began_is_begun_anew_as_this_browser() {
+    let world = world(Setup::One);
+    let mut attacker = Surfer::new(&world);
+    let away = attacker.turned_away(GRAFANA, "/attack");
+    let away = attacker.gate.get(&away).await.location();
+    let code = world.idp.code_for(&away);
+    let mut victim = Surfer::new(&world);
+    let seen = victim.gate.come_back(&away, &code).await;
+    assert_eq!(seen.status, StatusCode::BAD_REQUEST, "it holds no cookie at all");
+    let away = attacker.turned_away(GRAFANA, "/attack");
+    let away = attacker.gate.get(&format!("{away}&prompt=login")).await.location();
+    let code = world.idp.code_for(&away);
+    victim.gate.get("/signin").await;
+    let seen = victim.gate.come_back(&away, &code).await;
+    let anew = seen.location();
+    assert!(
+        anew.starts_with("https://gate.example/signin?return_to=%2Fattack&again=1&"),
+        "{anew}"
+    );
+    assert_eq!(query(&anew, "prompt").as_deref(), Some("login"));
+    assert!(!victim.gate.cookies.contains_key(Cookie::Session.name(true)));
+    // A second time there is the page.
+    let away = victim.gate.get(&anew).await.location();
+    let code = world.idp.code_for(&away);
+    victim
+        .gate
+        .cookies
+        .insert(Cookie::Browser.name(true).to_owned(), "A".repeat(43));
+    assert_eq!(
+        victim.gate.come_back(&away, &code).await.status,
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[tokio::test]
+async fn without_a_provider_a_new_sign_in_gets_a_page_and_who_is_signed_in_goes_on() {
+    let world = world(Setup::One);
+    let mut known = Surfer::new(&world);
+    known
+        .open(GRAFANA, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    // It has sent the browser back, and does not answer the gateway any more.
+    let mut stranger = Surfer::new(&world);
+    let away = stranger.turned_away(GRAFANA, "/d/x");
+    let away = stranger.gate.get(&away).await.location();
+    world.idp.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
+    let code = world.idp.code_for(&away);
+    let seen = stranger.gate.come_back(&away, &code).await;
+    assert_eq!(seen.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(seen.headers[header::RETRY_AFTER], "5");
+    assert!(seen.body.contains("Nobody can sign in right now"), "{}", seen.body);
+    assert!(
+        seen.body.contains("href=\"https://grafana.example/d/x\""),
+        "{}",
+        seen.body
+    );
+    world.providers.lock().unwrap().clear();
+    let away = stranger.turned_away(GRAFANA, "/d/x");
+    let seen = stranger.gate.get(&away).await;
+    assert_eq!(seen.status, StatusCode::SERVICE_UNAVAILABLE);
+    let again = away.replace('&', "&amp;");
+    assert!(
+        seen.body.contains(&format!("href=\"{again}\"")),
+        "{again} {}",
+        seen.body
+    );
+    world.pass(Duration::from_secs(600));
+    known
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    assert!(known.is_in(WIKI) && known.is_in(GRAFANA));
 }

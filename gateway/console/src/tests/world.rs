@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub(super) struct Idp {
     pub(super) refresh: Mutex<String>,
     pub(super) requests: AtomicUsize,
     pub(super) gate: Semaphore,
+    /// Nothing answers there.
+    pub(super) is_down: AtomicBool,
     now: Arc<AtomicI64>,
 }
 
@@ -74,6 +76,7 @@ impl Idp {
             refresh: Mutex::new("refresh-0".to_owned()),
             requests: AtomicUsize::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            is_down: AtomicBool::new(false),
             now,
         })
     }
@@ -175,6 +178,9 @@ impl Fetch for Idp {
         Box::pin(async move {
             self.requests.fetch_add(1, Ordering::SeqCst);
             let _pass = self.gate.acquire().await.unwrap();
+            if self.is_down.load(Ordering::SeqCst) {
+                return Err(FetchError::TooSlow);
+            }
             let body = String::from_utf8(request.body().to_vec()).unwrap();
             let fields = body.split('&').filter_map(|pair| pair.split_once('='));
             self.answer(&fields.map(|(name, value)| (name.to_owned(), decode(value))).collect())
@@ -207,11 +213,12 @@ impl Recorder for Ledger {
     }
 }
 
-struct Known(Arc<[Arc<Provider>]>);
+/// Those that are ready.
+struct Known(Arc<Mutex<Vec<Arc<Provider>>>>);
 
 impl Issuers for Known {
     fn providers(&self) -> Arc<[Arc<Provider>]> {
-        self.0.clone()
+        self.0.lock().unwrap().as_slice().into()
     }
 
     fn newer_keys<'a>(&'a self, _issuer: &'a str, _kid: &'a str) -> BoxFuture<'a, ()> {
@@ -288,6 +295,7 @@ pub(super) struct World {
     pub(super) renewals: Renewals,
     /// Under which hosts a service is published.
     pub(super) published: Arc<Mutex<Vec<&'static str>>>,
+    pub(super) providers: Arc<Mutex<Vec<Arc<Provider>>>>,
     pub(super) idp: Arc<Idp>,
     pub(super) other: Arc<Idp>,
     pub(super) ledger: Arc<Ledger>,
@@ -353,22 +361,23 @@ pub(super) fn world(setup: Setup) -> World {
     let now = Arc::new(AtomicI64::new(START));
     let idp = Idp::new("https://idp.example", now.clone());
     let other = Idp::new("https://other-idp.example", now.clone());
-    let providers: Arc<[Arc<Provider>]> = match setup {
-        Setup::One => Arc::new([provider("corp", &idp, true, "/callback")]),
-        Setup::Silent => Arc::new([provider("corp", &idp, false, "/callback")]),
-        Setup::Two => Arc::new([
+    let providers = match setup {
+        Setup::One => vec![provider("corp", &idp, true, "/callback")],
+        Setup::Silent => vec![provider("corp", &idp, false, "/callback")],
+        Setup::Two => vec![
             provider("corp", &idp, true, "/callback"),
             provider("other", &other, true, "/callback"),
-        ]),
-        Setup::TwoSilentApart => Arc::new([
+        ],
+        Setup::TwoSilentApart => vec![
             provider("corp", &idp, false, "/callback/corp"),
             provider("other", &other, false, "/callback/other"),
-        ]),
-        Setup::TwoSilentTogether => Arc::new([
+        ],
+        Setup::TwoSilentTogether => vec![
             provider("corp", &idp, false, "/callback"),
             provider("other", &other, false, "/callback"),
-        ]),
+        ],
     };
+    let providers = Arc::new(Mutex::new(providers));
     let keys = SealingKeys::new(SealingKey::new(&[7; 32]).unwrap(), vec![]);
     let store = Arc::new(Store::in_memory(keys, Limits::default()).unwrap());
     let ledger = Arc::new(Ledger {
@@ -390,7 +399,7 @@ pub(super) fn world(setup: Setup) -> World {
     let parts = Parts {
         lifetimes: Lifetimes::default(),
         store: store.clone(),
-        issuers: Arc::new(Known(providers)),
+        issuers: Arc::new(Known(providers.clone())),
         clusters: watch::channel(clusters).1,
         recorder: ledger.clone(),
         keys: keys.clone(),
@@ -405,6 +414,7 @@ pub(super) fn world(setup: Setup) -> World {
         services: hosts.services,
         renewals: hosts.renewals,
         published,
+        providers,
         idp,
         other,
         ledger,

@@ -35,6 +35,14 @@ impl ArrivalError {
         }
     }
 
+    /// Whether the person did all right, and it may go well the next time.
+    pub(crate) fn is_ours_to_mend(&self) -> bool {
+        matches!(
+            self.code,
+            "provider_gone" | "provider_busy" | "provider_unreachable" | "exchange_failed"
+        )
+    }
+
     fn failed(code: &'static str, shown: impl Into<String>) -> Self {
         Self {
             oauth: "server_error",

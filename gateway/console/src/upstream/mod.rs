@@ -126,6 +126,36 @@ impl Wishes {
             && self.is_context(session.acr.as_deref())
     }
 
+    /// Whether nothing stricter was wished for than any sign-in.
+    pub(crate) fn is_none(&self) -> bool {
+        let Self {
+            max_age,
+            acr_values,
+            prompt,
+            login_hint,
+        } = self;
+        max_age.is_none() && acr_values.is_empty() && prompt.is_none() && login_hint.is_none()
+    }
+
+    /// As parameters, to be read again by [`Wishes::read`].
+    pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
+        let acr_values = Some(self.acr_values.join(" ")).filter(|values| !values.is_empty());
+        [
+            ("max_age", self.max_age.map(|seconds| seconds.to_string())),
+            ("acr_values", acr_values),
+            ("prompt", self.prompt.clone()),
+            ("login_hint", self.login_hint.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+    }
+
+    /// The wished authentication contexts.
+    pub(crate) fn contexts(&self) -> &[String] {
+        &self.acr_values
+    }
+
     /// Whether one of the wished authentication contexts is this one.
     pub(crate) fn is_context(&self, acr: Option<&str>) -> bool {
         self.acr_values.is_empty() || acr.is_some_and(|acr| self.acr_values.iter().any(|wished| wished == acr))
@@ -161,6 +191,16 @@ pub(crate) struct Departure {
 }
 
 impl UpstreamAttempt {
+    /// What was wished for.
+    pub(crate) const fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// When it began.
+    pub(crate) const fn started(&self) -> Timestamp {
+        self.started
+    }
+
     fn begin(&self, provider: &Provider) -> Option<Result<(String, LoginAttempt), StartError>> {
         let entropy: [u8; 96] = URL_SAFE_NO_PAD.decode(&self.entropy).ok()?.try_into().ok()?;
         let options = self.wishes.options(provider);

@@ -24,6 +24,7 @@ use state::Secret;
 pub(crate) use self::arrival::Arrival;
 use crate::form::{Fields, with_query};
 use crate::settings::GatewayUrl;
+use crate::upstream::Wishes;
 
 /// On the host of a service: here a browser comes back from the sign-in.
 pub(crate) const ARRIVE: &str = "/.gatescribe/arrive";
@@ -84,10 +85,10 @@ impl Back {
     ) -> Result<Self, BackError> {
         let (host, target) = (fields.find("return_host"), fields.find("return_to").unwrap_or("/"));
         let mut back = Self::read(host, target, url, is_published)?;
+        back.again = fields.find("again").is_some();
         if back.host.is_some() {
             let arrival = fields.find("arrival").and_then(Arrival::read);
             back.arrival = Some(arrival.ok_or(BackError::NoArrival)?);
-            back.again = fields.find("again").is_some();
         }
         Ok(back)
     }
@@ -137,17 +138,19 @@ impl Back {
         self.arrival.as_ref().filter(|_| self.host.as_ref() == Some(host))
     }
 
-    /// The address of the sign-in, once more, for a browser that holds another cookie by now: two tabs that left at the same time were
-    /// given one each, and the later one stays. A second time there is none, so that nobody is led in circles.
-    pub(crate) fn once_more(&self, cookie: &Secret, url: &GatewayUrl) -> Option<String> {
-        let host = self.host.as_ref().filter(|_| !self.again)?;
-        let arrival = Arrival::of(cookie);
-        let pairs = [
-            ("return_host", host.as_str()),
-            ("return_to", &self.target),
-            ("arrival", arrival.as_str()),
-            ("again", "1"),
-        ];
+    /// The address of the sign-in, once more, for a browser that holds another cookie by now: tabs that left at the same time were given
+    /// one each, and the last one stays. `arrival`: the cookie that it holds on the host that it left, where that is the other one. A second
+    /// time there is none, so that nobody is led in circles.
+    pub(crate) fn once_more(&self, arrival: Option<&Secret>, wishes: &Wishes, url: &GatewayUrl) -> Option<String> {
+        if self.again {
+            return None;
+        }
+        let arrival = arrival.map(Arrival::of).or_else(|| self.arrival.clone());
+        let mut pairs = vec![("return_to", self.target.to_string()), ("again", "1".to_owned())];
+        pairs.extend(self.host.as_ref().map(|host| ("return_host", host.to_string())));
+        pairs.extend(arrival.map(|arrival| ("arrival", arrival.as_str().to_owned())));
+        pairs.extend(wishes.pairs());
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Some(with_query(&url.at("/signin"), &pairs))
     }
 
