@@ -167,6 +167,7 @@ pub fn hosts(parts: Parts, api: Router) -> Hosts {
         .route("/logout", get(logout::page).post(logout::logout))
         .route("/signed-out", get(logout::signed_out))
         .route("/backchannel-logout", post(logout::back_channel))
+        .route("/frontchannel-logout", get(logout::front_channel))
         .route("/jwks", get(discovery::keys))
         .route("/userinfo", get(userinfo::userinfo))
         .route("/api/v1/reason", post(reason::state).delete(reason::take_back))

@@ -4,7 +4,7 @@
 //! well as it can be: its refusal does not undo ours, but is said.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use model::time::Timestamp;
@@ -15,6 +15,7 @@ use crate::answer::{Refused, see_other, unavailable_page};
 use crate::app::{App, Unavailable};
 use crate::caller::Caller;
 use crate::cookie::{self, Cookie};
+use crate::form::Fields;
 use crate::limit::Act;
 use crate::page::{Mood, Page};
 use crate::record::{SessionEvent, What};
@@ -72,6 +73,7 @@ pub(crate) async fn page(State(app): State<App>, caller: Caller) -> Response {
             "You are signed in as {} in this browser.",
             session.identity.username
         ))
+        .text("Signing out ends that for the gateway and for every service that you opened in it.")
         .buttons("/logout", ("confirm", "yes"), &[("yes", "Sign out")])
         .small("Sessions of terminals stay; `gatescribe logout` ends them.")
         .leads_to(app.parts.issuers.providers().iter().map(|provider| provider.origin()))
@@ -203,6 +205,62 @@ async fn by_logout_token(app: &App, caller: &Caller, posted: Posted) -> Result<(
     for session in &ended {
         let event = SessionEvent::new(What::SignedOutByProvider, app.now(), Some(caller)).about(session);
         app.record_after(event.because(EndReason::ProviderLogout.name(), None))
+            .await;
+    }
+    Ok(())
+}
+
+/// A provider's name of a session is as good as a key here, so it has to be one that nobody guesses.
+const SHORTEST_SESSION_NAME: usize = 16;
+
+/// `GET /frontchannel-logout` (OpenID Connect Front-Channel Logout 1.0): a page of the provider has this address in a frame when a person signs
+/// out there.
+///
+/// Nothing is signed, and browsers send no cookie into a frame of another site, so it goes by the provider's name of the session alone (§3),
+/// which the provider tells to whom it signs the person in for. Whoever has it can sign that person out, here as there, and nothing
+/// else; what is answered is the same whether there was a session or not.
+pub(crate) async fn front_channel(
+    State(app): State<App>,
+    caller: Caller,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Response {
+    if let Err(wait) = app.limiter.take(Act::LogoutToken, &caller.source(), app.now()) {
+        return Refused::too_often(wait).into_response();
+    }
+    match by_session_name(&app, &caller, pairs).await {
+        Ok(()) => signed_out(State(app)).await,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+async fn by_session_name(app: &App, caller: &Caller, pairs: Vec<(String, String)>) -> Result<(), Refused> {
+    let fields = Fields::read(pairs).map_err(|error| Refused::request(error.to_string()))?;
+    let (Some(issuer), Some(sid)) = (fields.find("iss"), fields.find("sid")) else {
+        return Err(Refused::request(
+            "iss and sid are required: register the address with `frontchannel_logout_session_required`",
+        ));
+    };
+    if sid.len() < SHORTEST_SESSION_NAME {
+        return Err(Refused::request(
+            "sid is too short to be a secret of anybody; use back-channel logout at this provider",
+        ));
+    }
+    let providers = app.parts.issuers.providers();
+    if !providers.iter().any(|provider| provider.issuer_url() == issuer) {
+        return Err(Refused::request("iss is no provider of this gateway"));
+    }
+    let (issuer, sid, now) = (issuer.to_owned(), sid.to_owned(), app.now());
+    let ended = app
+        .store(move |store| {
+            let ids = store.end_by_provider_session(&issuer, &sid, now)?;
+            let sessions = ids.iter().map(|id| store.session(id, now));
+            sessions.collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+    for session in ended.iter().flatten() {
+        let event = SessionEvent::new(What::SignedOutByProvider, now, Some(caller)).about(session);
+        let note = "by front-channel logout".to_owned();
+        app.record_after(event.because(EndReason::ProviderLogout.name(), note))
             .await;
     }
     Ok(())

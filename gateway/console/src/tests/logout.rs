@@ -3,10 +3,12 @@ use std::time::Duration;
 
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
+use state::{EndReason, Standing};
 
+use super::services::{GRAFANA, Surfer};
 use super::world::{Browser, Seen, Setup, URL, World, merge, query, world};
 use crate::What;
-use crate::form::encode;
+use crate::form::{encode, with_query};
 
 async fn posted(world: &World, path: &str, name: &str, value: &str) -> Seen {
     let request = Request::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
@@ -163,4 +165,71 @@ async fn a_logout_token_is_no_way_to_sign_in() {
     let back = Browser::new(&world).sign_in().await;
     assert_eq!(query(&back, "error").as_deref(), Some("access_denied"));
     assert_eq!(world.events(), vec![(What::SignInRefused, Some("logout_token"))]);
+}
+
+#[tokio::test]
+async fn a_provider_signs_out_by_a_frame_with_its_name_of_the_session() {
+    let world = world(Setup::One);
+    let sid = "3f1c7a52-77c1-4b0e-9a44-0c9c5bb2f0aa";
+    *world.idp.claims.lock().unwrap() = json!({"sid": sid});
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(GRAFANA, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let out = |iss: &str, sid: &str| with_query("/frontchannel-logout", &[("iss", iss), ("sid", sid)]);
+    let idp = "https://idp.example";
+    for (address, status) in [
+        ("/frontchannel-logout".to_owned(), StatusCode::BAD_REQUEST),
+        (
+            with_query("/frontchannel-logout", &[("sid", sid)]),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            with_query("/frontchannel-logout", &[("iss", idp)]),
+            StatusCode::BAD_REQUEST,
+        ),
+        (out("https://other-idp.example", sid), StatusCode::BAD_REQUEST),
+        (out("https://idp.example/", sid), StatusCode::BAD_REQUEST),
+        (out(idp, "short"), StatusCode::BAD_REQUEST),
+        (out(idp, "3f1c7a52-77c1-4b0e-9a44-0c9c5bb2f0ab"), StatusCode::OK),
+        (out(idp, "%"), StatusCode::BAD_REQUEST),
+    ] {
+        // Also in the browser itself: its cookie alone signs nobody out.
+        assert_eq!(surfer.gate.get(&address).await.status, status, "{address}");
+        assert!(surfer.is_in(GRAFANA), "{address}");
+    }
+    // A frame of another site is sent no cookie.
+    let seen = Browser::new(&world).get(&out(idp, sid)).await;
+    assert_eq!(
+        (seen.status, &seen.headers[header::CACHE_CONTROL]),
+        (StatusCode::OK, &"no-store".parse().unwrap())
+    );
+    assert_eq!(
+        surfer.session(GRAFANA).unwrap().standing,
+        Standing::Ended(EndReason::ProviderLogout)
+    );
+    assert!(
+        world
+            .events()
+            .contains(&(What::SignedOutByProvider, Some("providerLogout")))
+    );
+}
+
+#[tokio::test]
+async fn a_session_whose_name_anybody_could_guess_is_not_ended_by_it() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(GRAFANA, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let pairs = [("iss", "https://idp.example"), ("sid", "provider-sid")];
+    let seen = surfer.gate.get(&with_query("/frontchannel-logout", &pairs)).await;
+    assert_eq!(seen.status, StatusCode::BAD_REQUEST);
+    assert!(
+        seen.body.contains("too short") && surfer.is_in(GRAFANA),
+        "{}",
+        seen.body
+    );
 }

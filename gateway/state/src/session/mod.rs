@@ -396,6 +396,28 @@ impl Store {
         self.write(|transaction| end(transaction, id, why, now))
     }
 
+    /// Ends the sessions that an issuer names so; answers which.
+    ///
+    /// # Errors
+    /// The database failed: nothing ended.
+    pub fn end_by_provider_session(
+        &self,
+        issuer: &str,
+        provider_sid: &str,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StateError> {
+        self.write(|transaction| {
+            end_by_issuer(
+                transaction,
+                issuer,
+                Some(provider_sid),
+                None,
+                EndReason::ProviderLogout,
+                now,
+            )
+        })
+    }
+
     fn seal_tokens(&self, id: &SessionId, tokens: &ProviderTokens) -> Result<Vec<u8>, StateError> {
         let plain = serde_json::to_vec(tokens).map_err(|_| row::broken("tokens"))?;
         self.keys.seal("sessions", id.as_str(), &plain)
