@@ -89,13 +89,12 @@ async fn land(app: &Inner, caller: &Caller, host: &HostName, pairs: Vec<(String,
     };
     let back: Back = serde_json::from_slice(&payload).map_err(|_| Astray::Unavailable)?;
     let left = back.arrival_at(host).ok_or(Astray::Why("other_host"))?;
-    let cookie = caller.cookies.find(Cookie::Arrival, app.parts.url.is_secure());
-    let cookie = cookie.ok_or(Astray::Why("no_cookie"))?;
+    let cookie = match caller.cookies.find(Cookie::Arrival, app.parts.url.is_secure()) {
+        Some(cookie) => cookie,
+        None => return anew(app, &back, Secret::random().ok().as_ref(), true).ok_or(Astray::Why("no_cookie")),
+    };
     if !left.is_of(&cookie) {
-        let again = back.once_more(Some(&cookie), &Wishes::default(), &app.parts.url);
-        return again
-            .map(|address| see_other(&address))
-            .ok_or(Astray::Why("other_browser"));
+        return anew(app, &back, Some(&cookie), false).ok_or(Astray::Why("other_browser"));
     }
     // A browser that asks twice was answered before, or its session is over: it goes where it wanted to, and if it is not signed in there,
     // it will be asked to.
@@ -106,6 +105,19 @@ async fn land(app: &Inner, caller: &Caller, host: &HostName, pairs: Vec<(String,
         response.headers_mut().append(header::SET_COOKIE, line);
     }
     Ok(response)
+}
+
+/// Begins once more, as the browser that this one is: its cookie is another one by now, or it is over and here is the next.
+fn anew(app: &Inner, back: &Back, cookie: Option<&Secret>, is_new: bool) -> Option<Response> {
+    let cookie = cookie?;
+    let address = back.once_more(Some(cookie), &Wishes::default(), &app.parts.url)?;
+    let mut response = see_other(&address);
+    if is_new {
+        let lasts = app.parts.lifetimes.attempt.as_secs();
+        let line = cookie::set(Cookie::Arrival, cookie.reveal(), lasts, app.parts.url.is_secure());
+        response.headers_mut().append(header::SET_COOKIE, line);
+    }
+    Some(response)
 }
 
 /// The `Set-Cookie` line that says on this host whose sign-in it is; none where that is over.
@@ -134,7 +146,7 @@ async fn refuse(app: &Inner, caller: &Caller, host: &HostName, why: &'static str
     let (title, reason) = match why {
         "no_cookie" => (
             format!("This browser keeps no cookies for {host}"),
-            "A sign-in is kept in a cookie, and the one that was set when you left for it is not there.",
+            "A sign-in is kept in a cookie, and the one that was set a moment ago is not there.",
         ),
         "other_browser" | "other_host" => (
             "This sign-in was begun elsewhere".to_owned(),

@@ -154,3 +154,83 @@ fn now() -> Timestamp {
         .unwrap_or_default();
     Timestamp::from_unix_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use model::service::HostName;
+    use model::subject::SubjectId;
+    use state::{ClientKind, Identity, Limits, NewSession, ProviderTokens, SealingKey, SealingKeys, SessionSecrets};
+
+    use super::*;
+
+    fn store() -> Store {
+        let keys = SealingKeys::new(SealingKey::new(&[7; 32]).unwrap(), vec![]);
+        Store::in_memory(keys, Limits::default()).unwrap()
+    }
+
+    fn alice(username: &str) -> NewSession {
+        NewSession {
+            subject_id: SubjectId::from_digest([1; 16]),
+            provider: "corp".to_owned(),
+            provider_sid: None,
+            identity: Identity {
+                issuer: "https://idp.example".to_owned(),
+                subject: "alice".to_owned(),
+                username: username.to_owned(),
+                uid: None,
+                groups: vec!["dev".to_owned()],
+                extra: std::collections::BTreeMap::new(),
+                email: None,
+            },
+            client: ClientKind::Browser,
+            source: "192.0.2.1".to_owned(),
+            auth_time: Some(1_795_000_000),
+            acr: Some("phr".to_owned()),
+            tokens: ProviderTokens {
+                refresh: None,
+                id_token: None,
+                claims: "{}".to_owned(),
+                nonce: "nonce".to_owned(),
+            },
+            first_use: Duration::from_secs(3_600),
+            idle: Duration::from_secs(3_600),
+            absolute: Duration::from_secs(36_000),
+        }
+    }
+
+    /// What the request path is told of the cookie of a session that begins with this name.
+    fn told(store: &Store, username: &str) -> (SessionId, String, HostName) {
+        let host = HostName::new("grafana.example.com").unwrap();
+        let SessionSecrets::Begun { session, .. } = store.begin_session(&alice(username), now()).unwrap() else {
+            panic!("locked");
+        };
+        let value = store.service_cookie(&host, &session.id).unwrap();
+        (session.id, value, host)
+    }
+
+    #[test]
+    fn behind_a_cookie_stands_a_person_as_the_provider_knows_them_until_the_sign_in_ends() {
+        let store = store();
+        let (id, value, host) = told(&store, "alice@example.com");
+        let find = || signed_in(store.session_of_cookie(&host, &value, now()).unwrap().unwrap());
+        let CookieAnswer::Live(signed_in) = find() else {
+            panic!("{:?}", find());
+        };
+        assert_eq!(&*signed_in.session, id.as_str());
+        assert_eq!(signed_in.subject.username(), "alice@example.com");
+        assert_eq!(signed_in.acr.as_deref(), Some("phr"));
+        assert_eq!(signed_in.auth_time, Some(Timestamp::from_unix_seconds(1_795_000_000)));
+        assert!(signed_in.ends_at > now());
+        store.end_session(&id, EndReason::SignedOut, now()).unwrap();
+        let why = "you signed out".to_owned();
+        assert_eq!(find(), CookieAnswer::Ended { why });
+    }
+
+    #[test]
+    fn whose_name_is_none_that_anybody_could_be_told_is_nobody() {
+        let store = store();
+        let (_, value, host) = told(&store, "");
+        let found = store.session_of_cookie(&host, &value, now()).unwrap().unwrap();
+        assert!(matches!(signed_in(found), CookieAnswer::Unknown { .. }));
+    }
+}

@@ -110,10 +110,9 @@ async fn for_browser(
         app.parts.lifetimes.absolute.as_secs(),
         secure,
     );
-    let mut response = if upstream.wishes().is_context(session.acr.as_deref()) {
-        onward(app, &session, back).await?
-    } else {
-        another_context_page(app, &session, upstream.wishes(), back).into_response()
+    let mut response = match unmet(app, &session, upstream, back) {
+        Some(page) => page.into_response(),
+        None => onward(app, &session, back).await?,
     };
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
@@ -140,7 +139,36 @@ async fn of_another_tab(
     }))
 }
 
-/// The provider signed them in, and not as was wished. Going on would lead to the same refusal and back here.
+/// The provider signed them in, and not as was wished. Going on to a service would lead to the same refusal and back here.
+fn unmet(app: &App, session: &Session, upstream: &UpstreamAttempt, back: &Back) -> Option<Page> {
+    let wishes = upstream.wishes();
+    if !back.is_to_service() {
+        return None;
+    }
+    if !wishes.is_context(session.acr.as_deref()) {
+        return Some(another_context_page(app, session, wishes, back));
+    }
+    let is_anew = match session.auth_time {
+        Some(at) => at.saturating_add(CLOCKS_APART_S) >= upstream.started().unix_seconds(),
+        // Nothing is known of it; a context that was wished for and is there was the reason.
+        None => !wishes.contexts().is_empty(),
+    };
+    (wishes.is_anew() && !is_anew).then(|| not_anew_page(app, back))
+}
+
+/// By how much a provider's clock may be behind ours.
+const CLOCKS_APART_S: i64 = 60;
+
+fn not_anew_page(app: &App, back: &Back) -> Page {
+    Page::error(
+        StatusCode::FORBIDDEN,
+        "That was no fresh sign-in",
+        "What you opened asks that you sign in anew. Your provider did not ask you, or does not say when you signed in.",
+        "Sign out at the provider and try again. If it stays so, ask the administrator.",
+    )
+    .choice("Try again", &back.address(&app.parts.url, &*app.parts.is_published))
+}
+
 fn another_context_page(app: &App, session: &Session, wishes: &Wishes, back: &Back) -> Page {
     let wished = wishes.contexts().join("`, `");
     let found = match session.acr.as_deref() {

@@ -156,9 +156,15 @@ impl Wishes {
         &self.acr_values
     }
 
-    /// Whether one of the wished authentication contexts is this one.
+    /// Whether this is the wished authentication context. Where several are, each is owed by a rule of its own, so that none is as good as
+    /// another.
     pub(crate) fn is_context(&self, acr: Option<&str>) -> bool {
-        self.acr_values.is_empty() || acr.is_some_and(|acr| self.acr_values.iter().any(|wished| wished == acr))
+        self.acr_values.iter().all(|wished| Some(wished.as_str()) == acr)
+    }
+
+    /// Whether the provider was to ask once more, although it knows the browser.
+    pub(crate) fn is_anew(&self) -> bool {
+        self.prompt.as_deref() == Some("login")
     }
 
     fn options(&self, provider: &Provider) -> LoginOptions {
