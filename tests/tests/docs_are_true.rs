@@ -489,7 +489,7 @@ fn every_configuration_and_rule_in_the_book_is_read_by_the_gateway() {
         for (line, block) in blocks(&text, "yaml") {
             let place = format!("{}:{line}", page.strip_prefix(repository()).unwrap().display());
             let value = yaml(&block);
-            if ["AccessRule", "ClusterAccessRule", "Service"]
+            if ["AccessRule", "ClusterAccessRule", "Service", "ServicePublication"]
                 .iter()
                 .any(|kind| value["kind"] == *kind)
             {

@@ -11,7 +11,7 @@ use super::compile::{self, Compiled, Point};
 use super::document::{AccessRuleDocument, Effect};
 use super::examples;
 use super::place;
-use super::published::{Published, ServiceDocument, Services};
+use super::published::{Publication, PublicationDocument, Published, ServiceDocument, Services};
 use super::remarks;
 use super::salvage::{salvage, text};
 use super::set::Rules;
@@ -26,6 +26,8 @@ pub struct FilePolicy {
     pub rbac: Objects,
     /// Published services.
     pub services: Services,
+    /// Which namespaces may publish which hosts by annotations.
+    pub publications: Vec<Publication>,
     /// What is to say about rules though they count.
     pub remarks: Vec<LoadProblem>,
 }
@@ -75,7 +77,7 @@ impl fmt::Display for LoadProblem {
     }
 }
 
-/// Reads files of YAML documents: `AccessRule`s, `Service`s and RBAC objects.
+/// Reads files of YAML documents: `AccessRule`s, `Service`s, `ServicePublication`s and RBAC objects.
 ///
 /// # Errors
 /// All that is wrong in any of them. Nothing is taken then: half a policy is another policy.
@@ -93,7 +95,7 @@ pub fn load_files<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) -> Re
                     written: *written,
                 }),
                 Ok(Written::Service) => services.push((file, document)),
-                Ok(Written::Rbac) => {}
+                Ok(Written::Publication | Written::Rbac) => {}
                 Err(wrong) => {
                     let mut wrong: Vec<_> = wrong.into_iter().map(|wrong| wrong.in_file(file, &document)).collect();
                     wrong.sort_by_key(|problem| (problem.line, problem.column));
@@ -249,6 +251,7 @@ impl WrongDocument {
 enum Written {
     Rule(Box<AccessRuleDocument>),
     Service,
+    Publication,
     Rbac,
 }
 
@@ -281,6 +284,19 @@ fn read_document(document: &Document<'_>, policy: &mut FilePolicy) -> Result<Wri
             })?;
             policy.services.push(published);
             Ok(Written::Service)
+        }
+        (super::API_VERSION, "ServicePublication") => {
+            let written: PublicationDocument = parse(document.text)?;
+            let publication = Publication::read(&written).map_err(|wrong| {
+                let say = |point: Point| WrongDocument {
+                    at: At::Member(point.path()),
+                    rule: None,
+                    what: format!("service publication `{}`: {point}", written.metadata.name),
+                };
+                wrong.into_iter().map(say).collect::<Vec<_>>()
+            })?;
+            policy.publications.push(publication);
+            Ok(Written::Publication)
         }
         ("rbac.authorization.k8s.io/v1", kind) => {
             check_rbac_keys(&parse(document.text)?)?;

@@ -42,9 +42,10 @@ pub use self::inquiry::{Inquiry, ServiceInquiry};
 pub use self::labels::{LabelOperator, LabelRequirement, LabelSelector};
 pub use self::load::{Consequence, FilePolicy, LoadProblem, load_files, load_objects, remarks_on_objects};
 pub use self::published::{
-    ASSERTION_HEADER, AssertionSpec, ClientCertificateSpec, HeaderChangeSpec, HeaderChanges, HeaderRules, HeaderSpec,
-    HostSpec, IdentityHeaderSpec, KubernetesService, KubernetesServiceSpec, LimitSpec, Passing, PortSpec, Published,
-    RewriteSpec, ServiceDocument, ServicePort, ServiceSpec, Services, TimeoutSpec, Timeouts, Upstream, UpstreamPlace,
+    ANNOTATIONS, ASSERTION_HEADER, AnnotatedService, AssertionSpec, ClientCertificateSpec, HeaderChangeSpec,
+    HeaderChanges, HeaderRules, HeaderSpec, HostSpec, IdentityHeaderSpec, KubernetesService, KubernetesServiceSpec,
+    LimitSpec, Passing, PortSpec, Publication, PublicationDocument, PublicationSpec, Published, RewriteSpec,
+    ServiceDocument, ServicePort, ServiceSpec, Services, TimeoutSpec, Timeouts, Unpublished, Upstream, UpstreamPlace,
     UpstreamProtocol, UpstreamScheme, UpstreamSpec, UpstreamTls,
 };
 pub use self::service::ServiceCall;

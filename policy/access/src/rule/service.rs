@@ -138,7 +138,7 @@ fn method(text: &str) -> Result<Box<str>, String> {
 
 /// `*`, `*.example.com` for every name below, or one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum HostPattern {
+pub(super) enum HostPattern {
     Any,
     /// With its leading dot.
     Below(Box<str>),
@@ -146,7 +146,7 @@ enum HostPattern {
 }
 
 impl HostPattern {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text == "*" {
             return Ok(Self::Any);
         }
@@ -160,7 +160,7 @@ impl HostPattern {
         }
     }
 
-    fn covers(&self, host: &str) -> bool {
+    pub(super) fn covers(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Below(end) => host.len() > end.len() && host.ends_with(end.as_ref()),

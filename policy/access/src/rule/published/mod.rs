@@ -5,6 +5,9 @@ mod header_rules;
 mod passing;
 #[cfg(test)]
 mod passing_tests;
+mod publication;
+#[cfg(test)]
+mod publication_tests;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -23,6 +26,9 @@ pub use self::document::{
 };
 pub use self::header_rules::{ASSERTION_HEADER, HeaderChanges, HeaderRules};
 pub use self::passing::{Passing, Timeouts};
+pub use self::publication::{
+    ANNOTATIONS, AnnotatedService, Publication, PublicationDocument, PublicationSpec, Unpublished,
+};
 pub use self::upstream::{KubernetesService, ServicePort, Upstream, UpstreamPlace, UpstreamTls};
 use super::compile::{Point, Wrong};
 use super::document::API_VERSION;
