@@ -16,6 +16,7 @@ mod service_refusal;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+pub mod verdict;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -207,7 +208,7 @@ impl Gate {
         // Here and not earlier: the record says who it was.
         no_new_ones(conn)?;
         let facts = read.sound(unshared(trail)?)?;
-        self.on_behalf(Some(&who), &request, trail).await?;
+        self.on_behalf(Some(&who), request.headers(), trail).await?;
         let decided = gate
             .decision
             .decide(&who, trail.effective.as_ref(), &facts, trail)

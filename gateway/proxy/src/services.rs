@@ -112,10 +112,18 @@ impl ServiceTable {
         self.gates.get(name)
     }
 
-    /// The service that answers for a decoded path on a host.
+    /// The service that answers for a decoded path on a host, and is reached from here.
     #[must_use]
     pub fn find(&self, host: &HostName, path: &str) -> Option<&Arc<ServiceGate>> {
         self.named(self.services.find(host, path)?.name())
+    }
+
+    /// The service of a decoded path on a host, where an ingress forwards its calls and asks here about them.
+    #[must_use]
+    pub fn judged(&self, host: &HostName, path: &str) -> Option<&Published> {
+        self.services
+            .find(host, path)
+            .filter(|published| published.is_behind_ingress())
     }
 }
 

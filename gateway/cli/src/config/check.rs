@@ -23,6 +23,7 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     };
     check.url(config);
     check.listeners(config);
+    check.forward_auth(config);
     check.identity(config);
     check.clusters(config);
     check.sizes(config);
@@ -200,7 +201,7 @@ impl Check<'_> {
                 &at("serves"),
                 "this listener serves nothing",
                 "an empty list",
-                "write `gateway`, `kubernetes`, `services` or several of them, or `witness`",
+                "write `gateway`, `kubernetes`, `services` or several of them, or `verdict` or `witness`",
             );
         }
         if listener.tls.is_none() && !address.ip().is_loopback() {

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod check;
+mod forward_auth;
 mod problem;
 mod schema;
 pub(crate) mod shared_names;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 pub(crate) use self::certificates::socket;
 pub use self::certificates::{ClientCertificates, Workloads};
+pub use self::forward_auth::{ForwardAuth, IngressPeer};
 pub use self::problem::{Problem, Problems};
 pub use self::types::{
     Admin, ApiVersion, Audit, AuditHidden, AuditMay, AuditRole, Authorization, Bound, Claims, Cluster, Config,

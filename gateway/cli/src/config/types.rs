@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::certificates::{ClientCertificates, Workloads};
+use super::forward_auth::ForwardAuth;
 use super::value::{Secret, Size, Span};
 
 /// The one configuration file of a gateway.
@@ -19,6 +20,9 @@ pub struct Config {
     pub data_dir: String,
     /// Where connections are accepted.
     pub listeners: Vec<Listener>,
+    /// Ingresses of your own that ask the gateway about each call (forward-auth), at a listener that serves `verdict`.
+    #[serde(default)]
+    pub forward_auth: ForwardAuth,
     /// The listener of operators: health and metrics. Never reachable through another listener.
     #[serde(default)]
     pub admin: Admin,
@@ -88,6 +92,8 @@ pub enum Serves {
     Kubernetes,
     /// Published services (`Service` documents of the rule files), each on hosts of its own. Browsers look for them at the port of the gateway's `url`.
     Services,
+    /// Answers to ingresses that forward by themselves (`forwardAuth`), and nothing else.
+    Verdict,
     /// `add-checkpoint` (C2SP tlog-witness) for the logs of `ledger.witnessFor`, to whoever asks, and nothing else.
     Witness,
 }

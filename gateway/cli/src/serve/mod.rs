@@ -16,6 +16,7 @@ pub(crate) mod data;
 pub(crate) mod erasing;
 mod host;
 mod identity;
+mod ingresses;
 mod listeners;
 mod locks;
 mod logging;
@@ -64,6 +65,7 @@ use proxy::clock::Clock;
 use proxy::identity::Station as IdentityStation;
 use proxy::listener::Running;
 use proxy::request::Gate;
+use proxy::request::verdict::Verdicts;
 use proxy::services::ServiceSide;
 use proxy::session::Keeper;
 use proxy::site::{Serves as SiteServes, Sites};
@@ -367,7 +369,13 @@ impl Made {
     async fn serve(self, config: &Config, gate: Arc<Gate>) -> anyhow::Result<Gateway> {
         let front = self.witnessing.as_ref().map(|witnessing| &witnessing.front);
         let workloads = trust_domains::Workloads::begin(config)?;
-        let (running, tls) = listeners::listen(config, &gate, front, &self.measures.listeners, &workloads)?;
+        let peers = ingresses::peers(&config.forward_auth, &self.stop)?;
+        let verdicts = Arc::new(Verdicts::new(Arc::clone(&gate), peers));
+        let beside = listeners::Beside {
+            witness: front,
+            verdicts: &verdicts,
+        };
+        let (running, tls) = listeners::listen(config, &gate, &beside, &self.measures.listeners, &workloads)?;
         let (note, told_to_stop) = (Arc::new(reload::Note::default()), CancellationToken::new());
         let checks = self.checks(config, &note, &told_to_stop, &workloads);
         let collectors = self.collectors();

@@ -32,6 +32,8 @@ const COMPARE_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct TlsFiles {
     pub(super) tls: config::Tls,
     pub(super) clients: Option<config::ClientCertificates>,
+    /// The authorities of ingresses that ask for verdicts here.
+    pub(super) ingresses: Option<String>,
 }
 
 /// What takes a new value while running.
@@ -238,8 +240,12 @@ impl Reloader {
             if let Some(clients) = &clients {
                 ClientAuthorities::load(&read(&clients.ca_file)?).with_context(place)?;
             }
-            let tls = tls.clone();
-            all.push((listener.name.clone(), TlsFiles { tls, clients }));
+            let of_listener = TlsFiles {
+                tls: tls.clone(),
+                clients,
+                ingresses: sender.borrow().ingresses.clone(),
+            };
+            all.push((listener.name.clone(), of_listener));
         }
         Ok(all)
     }

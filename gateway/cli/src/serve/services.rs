@@ -24,7 +24,7 @@ use proxy::audit::Station;
 use proxy::chain::Assertive;
 use proxy::decision::{ServiceRules, ServiceStation};
 use proxy::identity::Identity;
-use proxy::services::{ServiceGate, ServiceSide, ServiceTable};
+use proxy::services::{NotServed, ServiceGate, ServiceSide, ServiceTable};
 use proxy::site::Sites;
 use proxy::upstream::{Limits, Pool, UpstreamMetrics};
 use reach::{Authorities, CredentialSource, ServiceConnection, ServicePlace, ServiceProtocol, ServiceSource, Tuning};
@@ -165,6 +165,10 @@ impl Publisher {
         let services = &files.policy.services;
         let mut connections = HashMap::new();
         for published in services.iter() {
+            self.has_a_host_of_its_own(published)?;
+            if published.is_behind_ingress() {
+                continue; // nothing goes there from here
+            }
             let name = published.name();
             let kept = self
                 .connections
@@ -201,11 +205,6 @@ impl Publisher {
 
     fn gate(&self, published: &Published) -> anyhow::Result<(Arc<ServiceGate>, Arc<ServiceConnection>)> {
         let name = published.name();
-        if let Some(host) = published.hosts().iter().find(|host| self.sites.has(host)) {
-            anyhow::bail!(
-                "service `{name}`: `{host}` leads to the gateway itself or to a cluster; give the service a host of its own"
-            );
-        }
         let timeouts = published.passing().timeouts;
         let tuning = Tuning {
             connect_timeout: timeouts.connect,
@@ -222,6 +221,23 @@ impl Publisher {
         let gate =
             ServiceGate::new(published.clone(), pool, self.front).with_context(|| format!("service `{name}`"))?;
         Ok((Arc::new(gate), connection))
+    }
+
+    fn has_a_host_of_its_own(&self, published: &Published) -> anyhow::Result<()> {
+        let name = published.name();
+        if let Some(host) = published.hosts().iter().find(|host| self.sites.has(host)) {
+            anyhow::bail!(
+                "service `{name}`: `{host}` leads to the gateway itself or to a cluster; give the service a host of its own"
+            );
+        }
+        match published
+            .hosts()
+            .iter()
+            .find(|host| self.front.origin_of(host).is_none())
+        {
+            Some(host) => Err(NotServed::NoOrigin(host.clone())).with_context(|| format!("service `{name}`")),
+            None => Ok(()),
+        }
     }
 
     async fn reread(&self) {
@@ -244,6 +260,7 @@ fn source(published: &Published) -> anyhow::Result<ServiceSource> {
             path: path.to_string().into(),
             url: upstream.asked_as(),
         },
+        UpstreamPlace::Ingress => anyhow::bail!("an ingress forwards its calls: nothing is sent there from here"),
         UpstreamPlace::Kubernetes(_) => anyhow::bail!("its pods cannot be watched by this gateway yet; name a URL"),
     };
     let tls = upstream.tls();

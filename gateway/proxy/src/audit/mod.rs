@@ -80,6 +80,18 @@ impl<P> Recorded<P> {
     }
 }
 
+/// Evidence that the record of a yes to an ingress is durable. Made only here; nothing says yes without it.
+#[derive(Debug)]
+pub struct RecordedVerdict(u64);
+
+impl RecordedVerdict {
+    /// The record's sequence number.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.0
+    }
+}
+
 /// What a read stands on: its durable record, or its place in the count of those without one.
 #[derive(Debug)]
 pub struct Evidence(Stands);
@@ -379,6 +391,20 @@ impl Station {
             .unwrap_or(Err(NotDurable::Broke))
     }
 
+    /// Writes the one record of a yes that an ingress is told, and waits until it is durable. What the ingress does with it nobody here
+    /// sees. No fail mode lets one go without: it would leave no trace at all.
+    ///
+    /// # Errors
+    /// The ledger cannot take it: the ingress may not be told yes.
+    pub async fn verdict(self: &Arc<Self>, trail: &Trail) -> Result<RecordedVerdict, Refusal> {
+        let append = |body, parts| self.ledger.append(RecordKind::Verdict, body, parts);
+        let ticket = self.opening(trail, append).await?.map_err(|error| full(&error))?;
+        match ticket.await {
+            Ok(durable) => Ok(RecordedVerdict(durable.seq)),
+            Err(lost) => Err(Refusal::LedgerRefuses(lost.to_string())),
+        }
+    }
+
     /// Hands the access record of a pure read to the ledger. It becomes durable beside the upstream call.
     ///
     /// # Errors
@@ -482,7 +508,7 @@ impl Station {
             decision: Some(decided),
             audit: judged.map(level::Judged::written),
             outcome: Some(outcome),
-            note: unrecorded.as_deref(),
+            note: unrecorded.as_deref().or(trail.told_by.as_deref()),
             ..trail.head(&self.boot, now)
         };
         let Some(length) = self.forget(RecordKind::Refusal, &record) else {

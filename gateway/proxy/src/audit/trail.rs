@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName};
 use model::ask::PodQuestion;
 use model::cluster::ClusterId;
 use model::decision::RuleRef;
-use model::event::{By, Called, Decided, Effective, Network, Presented, Record, Request, Workload};
+use model::event::{By, Called, Decided, Effective, Network, Presented, Record, Request, Source, Workload};
 use model::request::{Action, RequestFacts, Target};
 use model::service::{HostName, ServiceName};
 
@@ -184,6 +184,8 @@ pub struct Trail {
     pub cluster: Option<ClusterId>,
     /// The service, once routed.
     pub service: Option<CalledService>,
+    /// The ingress that tells of it, where it does not pass here and only a verdict is asked for.
+    pub(crate) told_by: Option<Box<str>>,
     /// The target, once parsed.
     pub target: Option<Target>,
     /// What it asks, once classified.
@@ -260,6 +262,7 @@ impl Trail {
             method,
             cluster: None,
             service: None,
+            told_by: None,
             target: None,
             facts: None,
             identity: None,
@@ -600,6 +603,12 @@ impl Trail {
             cluster: self.cluster.as_ref(),
             service: self.service.as_ref().map(CalledService::written),
             act: self.act(),
+            source: if self.told_by.is_some() {
+                Source::Verdict
+            } else {
+                Source::Gateway
+            },
+            note: self.told_by.as_deref(),
             ..Record::default()
         }
     }

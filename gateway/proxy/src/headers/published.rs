@@ -127,7 +127,11 @@ impl ServiceHeaders {
         self.response.apply(headers);
     }
 
-    fn said<'g, G>(&self, named: Named<'_, G>) -> Result<Vec<(HeaderName, HeaderValue)>, Unsayable>
+    /// The headers that say who calls, for an ingress that sets them.
+    ///
+    /// # Errors
+    /// As [`ServiceHeaders::to_service`].
+    pub fn said<'g, G>(&self, named: Named<'_, G>) -> Result<Vec<(HeaderName, HeaderValue)>, Unsayable>
     where
         G: IntoIterator<Item = &'g str>,
     {

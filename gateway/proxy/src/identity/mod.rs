@@ -19,6 +19,7 @@ mod standing;
 mod svid;
 #[cfg(test)]
 mod tests;
+mod told;
 mod vouched;
 mod workload;
 

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::rule::{HostSpec, ServiceCall};
+use access::rule::{HostSpec, Published, ServiceCall};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{CONTENT_TYPE, COOKIE, EXPECT, TE};
@@ -20,7 +20,7 @@ use model::cookie::Cookie;
 use model::decision::Unmet;
 use model::origin::Origin;
 use model::request::Target;
-use model::service::HostName;
+use model::service::{HostName, ServiceName};
 use model::time::Timestamp;
 use tracing::Instrument as _;
 
@@ -43,6 +43,14 @@ use crate::session::LongCall;
 use crate::sign_in_first::{Asker, is_grpc};
 use crate::site::OWN_PATHS;
 use crate::upstream::{Call, Expected, StreamClass, UpstreamBody};
+
+/// Whether browsers send of themselves what proved it.
+pub(super) fn is_of_browser(who: &Authenticated) -> bool {
+    matches!(
+        who.identity().credential(),
+        Credential::Cookie | Credential::Certificate
+    )
+}
 
 impl Gate {
     /// From a host of services to an answer, station by station.
@@ -69,18 +77,11 @@ impl Gate {
         } else {
             Refusal::NoCredential
         })?;
-        // Both are sent by browsers of themselves.
-        let is_of_browser = |who: &Authenticated| {
-            matches!(
-                who.identity().credential(),
-                Credential::Cookie | Credential::Certificate
-            )
-        };
         if who.as_ref().is_some_and(is_of_browser) {
-            self.is_asked_by_own_page(&host, &request, trail)?;
+            self.is_asked_by_own_page(&host, request.method(), request.headers(), trail.upgrade)?;
         }
-        self.on_behalf(who.as_ref(), &request, trail).await?;
-        let decided = self.decided(&gate, who.as_ref(), &target, trail)?;
+        self.on_behalf(who.as_ref(), request.headers(), trail).await?;
+        let decided = self.decided(&gate.published, who.as_ref(), &target, trail)?;
         let place = match early {
             Some(place) => place,
             None => self.place_of_public(trail)?,
@@ -183,14 +184,20 @@ impl Gate {
     }
 
     /// A cookie is sent with whatever any page asks for: what changes something, and what goes on, counts from the service's own pages alone.
-    fn is_asked_by_own_page(&self, host: &HostName, request: &Request<Inbound>, trail: &Trail) -> Result<(), Refusal> {
+    pub(super) fn is_asked_by_own_page(
+        &self,
+        host: &HostName,
+        method: &Method,
+        headers: &HeaderMap,
+        upgrade: Option<Upgrade>,
+    ) -> Result<(), Refusal> {
         let Some(origin) = self.services.origin_of(host) else {
             return Err(Refusal::ForeignPage(ForeignPage::Other));
         };
-        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let asked = match (trail.upgrade, is_safe) {
-            (Some(_), _) => is_of_own_page(request.headers(), &origin),
-            (None, false) => changes_from_own_page(request.headers(), &origin),
+        let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let asked = match (upgrade, is_safe) {
+            (Some(_), _) => is_of_own_page(headers, &origin),
+            (None, false) => changes_from_own_page(headers, &origin),
             (None, true) => Ok(()),
         };
         asked.map_err(Refusal::ForeignPage)
@@ -200,10 +207,10 @@ impl Gate {
     pub(super) async fn on_behalf(
         &self,
         who: Option<&Authenticated>,
-        request: &Request<Inbound>,
+        headers: &HeaderMap,
         trail: &mut Arc<Trail>,
     ) -> Result<(), Refusal> {
-        let Some(token) = chain::shown(request.headers())? else {
+        let Some(token) = chain::shown(headers)? else {
             return Ok(());
         };
         let now = trail.received.wall;
@@ -219,9 +226,9 @@ impl Gate {
         Ok(())
     }
 
-    fn decided(
+    pub(super) fn decided(
         &self,
-        gate: &ServiceGate,
+        published: &Published,
         who: Option<&Authenticated>,
         target: &Target,
         trail: &mut Arc<Trail>,
@@ -230,7 +237,7 @@ impl Gate {
             return Err(Refusal::Internal);
         };
         let call = ServiceCall {
-            service: gate.published.name(),
+            service: published.name(),
             namespace: "",
             host: &called.host,
             method: trail.method.as_str(),
@@ -255,7 +262,7 @@ impl Gate {
     }
 
     /// The public has a budget for each address that it calls from.
-    fn place_of_public(&self, trail: &mut Arc<Trail>) -> Result<Place, Stop> {
+    pub(super) fn place_of_public(&self, trail: &mut Arc<Trail>) -> Result<Place, Stop> {
         let nobody = Arc::new(public(&trail.peer.ip)?);
         let known = unshared(trail)?;
         known.identity = Some(Arc::clone(&nobody));
@@ -279,14 +286,14 @@ impl Gate {
     }
 
     /// The word of who calls, for this service.
-    fn assertion(
+    pub(super) fn assertion(
         &self,
         assertions: &Assertions,
         who: &Identity,
-        gate: &ServiceGate,
+        service: &ServiceName,
         trail: &Trail,
     ) -> Result<HeaderValue, Refusal> {
-        let (service, now) = (gate.published.name(), trail.received.wall);
+        let now = trail.received.wall;
         match &trail.on_behalf {
             Some(on_behalf) => assertions.onward(on_behalf, who, service, now),
             None => assertions.of(who, service, self.proof_ends(trail).min(who.expires_at()), now),
@@ -320,7 +327,7 @@ impl Gate {
         }
         let who = trail.identity.as_deref().filter(|_| !called.is_public);
         let assertion = match (who, &self.services.assertions) {
-            (Some(who), Some(assertions)) => Some(self.assertion(assertions, who, gate, trail)?),
+            (Some(who), Some(assertions)) => Some(self.assertion(assertions, who, gate.published.name(), trail)?),
             _ => None,
         };
         let named = who.zip(assertion).map(|(who, assertion)| Named {
@@ -467,7 +474,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// The decoded path, which is text.
-fn path(target: &Target) -> Result<&str, Refusal> {
+pub(super) fn path(target: &Target) -> Result<&str, Refusal> {
     std::str::from_utf8(target.path()).map_err(|_| Refusal::Internal)
 }
 
@@ -488,7 +495,7 @@ fn with_id(request: Request<Inbound>, trail: &Trail, end: &End, limit: Option<Ar
 }
 
 /// The hash of what binds a sign-in to this browser, if it holds that.
-fn arrival_of(headers: &HeaderMap, secure: bool) -> Option<Box<str>> {
+pub(super) fn arrival_of(headers: &HeaderMap, secure: bool) -> Option<Box<str>> {
     let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     Cookie::Arrival.find(lines, secure).map(hash)
 }

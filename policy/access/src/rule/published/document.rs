@@ -66,7 +66,7 @@ pub struct ServiceSpec {
     pub workloads: Vec<String>,
 }
 
-/// Where a service is: exactly one of `url`, `kubernetes` and `unix`.
+/// Where a service is: exactly one of `url`, `kubernetes`, `unix` and `ingress`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpstreamSpec {
@@ -79,6 +79,9 @@ pub struct UpstreamSpec {
     /// The path of a socket on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix: Option<String>,
+    /// `true`: an ingress of your own forwards its calls and asks the gateway about each (forward-auth). Nothing of them passes the gateway.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ingress: bool,
     /// Of `kubernetes` and `unix`, which have no URL; absent: `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<UpstreamScheme>,

@@ -67,6 +67,12 @@ impl Published {
         &self.upstream
     }
 
+    /// Whether an ingress that is not ours forwards its calls, so that of it there are verdicts and nothing else.
+    #[must_use]
+    pub fn is_behind_ingress(&self) -> bool {
+        *self.upstream.place() == UpstreamPlace::Ingress
+    }
+
     /// What of a call of it passes.
     #[must_use]
     pub const fn passing(&self) -> &Passing {
@@ -140,6 +146,9 @@ impl Published {
         // A path that cannot be read is said once.
         let has_path = path.as_ref().is_none_or(|path| !path.is_empty());
         let passing = Passing::read(spec, has_path, &mut wrong);
+        if spec.upstream.ingress {
+            in_vain_behind_an_ingress(spec, &mut wrong);
+        }
         let workloads = RunsAs::read(&spec.workloads).unwrap_or_else(|told| {
             wrong.0.extend(told.into_iter().map(|(item, what)| Point {
                 member: "spec.workloads",
@@ -159,6 +168,25 @@ impl Published {
                 workloads,
             }),
             _ => Err(wrong.0),
+        }
+    }
+}
+
+/// What happens to a call that does not pass here is nothing of ours (promise 9).
+fn in_vain_behind_an_ingress(spec: &ServiceSpec, wrong: &mut Wrong) {
+    for (member, is_there) in [
+        ("spec.timeouts", spec.timeouts.is_some()),
+        ("spec.limits", spec.limits.is_some()),
+        ("spec.rewrite", spec.rewrite.is_some()),
+        ("spec.host", spec.host.is_some()),
+        ("spec.forwarded", spec.forwarded.is_some()),
+        ("spec.headers", spec.headers.is_some()),
+    ] {
+        if is_there {
+            wrong.say(
+                member,
+                "it has no effect: its calls pass your ingress and not the gateway; leave it out, and say it there",
+            );
         }
     }
 }

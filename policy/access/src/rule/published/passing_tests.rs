@@ -58,15 +58,61 @@ fn a_service_is_at_a_url_in_a_cluster_or_at_a_socket() {
 }
 
 #[test]
+fn a_service_behind_an_ingress_says_who_may_and_nothing_of_how_it_is_reached() {
+    let service = load("upstream: {ingress: true}, path: /app, identityHeaders: {user: X-User}").unwrap();
+    assert!(service.is_behind_ingress());
+    assert_eq!(service.passing().headers.user(), Some("X-User"));
+    assert!(!load(WEB).unwrap().is_behind_ingress());
+    for place in [
+        "url: 'http://a'",
+        "unix: /a",
+        "kubernetes: {cluster: a, namespace: b, name: c, port: 1}",
+    ] {
+        refuses(
+            &format!("upstream: {{ingress: true, {place}}}"),
+            "spec.upstream: a service is in one place",
+        );
+    }
+    for (vain, said) in [
+        ("scheme: https", "spec.upstream.scheme: it has no effect: your ingress"),
+        ("protocol: h2", "spec.upstream.protocol: it has no effect: your ingress"),
+        ("caFile: /a", "spec.upstream.caFile: it has no effect: your ingress"),
+        (
+            "serverName: a",
+            "spec.upstream.serverName: it has no effect: your ingress",
+        ),
+        (
+            "clientCertificate: {certFile: /c, keyFile: /k}",
+            "spec.upstream.clientCertificate: it has no effect: your ingress",
+        ),
+    ] {
+        refuses(&format!("upstream: {{ingress: true, {vain}}}"), said);
+    }
+    for (vain, member) in [
+        ("timeouts: {answer: 5s}", "timeouts"),
+        ("limits: {body: 1MiB}", "limits"),
+        ("rewrite: {redirects: true}", "rewrite"),
+        ("host: keep", "host"),
+        ("forwarded: false", "forwarded"),
+        ("headers: {request: {remove: [X-A]}}", "headers"),
+    ] {
+        refuses(
+            &format!("upstream: {{ingress: true}}, {vain}"),
+            &format!("spec.{member}: it has no effect: its calls pass your ingress and not the gateway"),
+        );
+    }
+}
+
+#[test]
 fn an_upstream_that_cannot_be_meant_is_refused_with_its_place() {
     for (upstream, said) in [
         (
             "",
-            "spec.upstream: it says nowhere to go: write `url`, `kubernetes` or `unix`",
+            "spec.upstream: it says nowhere to go: write `url`, `kubernetes`, `unix` or `ingress`",
         ),
         (
             "url: 'http://a', unix: /a",
-            "spec.upstream: a service is in one place: keep one of `url`, `kubernetes` and `unix`",
+            "spec.upstream: a service is in one place: keep one of `url`, `kubernetes`, `unix` and `ingress`",
         ),
         (
             "url: 'http://a', scheme: http",

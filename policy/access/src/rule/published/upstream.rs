@@ -22,6 +22,8 @@ pub enum UpstreamPlace {
     Kubernetes(KubernetesService),
     /// At a socket of this machine, by its absolute path.
     Unix(Box<str>),
+    /// Behind an ingress that is not ours: it forwards, and asks here whether it may.
+    Ingress,
 }
 
 /// A port of a Service of a cluster.
@@ -82,12 +84,20 @@ impl Upstream {
                 ServicePort::Number(port) => format!("{scheme}://{}:{port}", service.dns_name()),
                 ServicePort::Name(_) => format!("{scheme}://{}", service.dns_name()),
             },
-            UpstreamPlace::Unix(_) => format!("{scheme}://localhost"),
+            UpstreamPlace::Unix(_) | UpstreamPlace::Ingress => format!("{scheme}://localhost"),
         }
     }
 
     pub(super) fn read(spec: &UpstreamSpec, wrong: &mut Wrong) -> Option<Self> {
         let place = place(spec, wrong)?;
+        if place == UpstreamPlace::Ingress {
+            let protocol = UpstreamProtocol::default();
+            return Some(Self {
+                place,
+                protocol,
+                tls: None,
+            });
+        }
         let scheme = scheme(&place, spec.scheme, wrong);
         let protocol = spec.protocol.unwrap_or_default();
         let tls = match scheme {
@@ -204,6 +214,9 @@ fn port(spec: &PortSpec) -> Result<ServicePort, String> {
 }
 
 fn place(spec: &UpstreamSpec, wrong: &mut Wrong) -> Option<UpstreamPlace> {
+    if spec.ingress {
+        return behind_an_ingress(spec, wrong);
+    }
     match (&spec.url, &spec.kubernetes, &spec.unix) {
         (Some(url), None, None) => match is_url(url) {
             Ok(()) => Some(UpstreamPlace::Url(url.as_str().into())),
@@ -223,18 +236,44 @@ fn place(spec: &UpstreamSpec, wrong: &mut Wrong) -> Option<UpstreamPlace> {
         (None, None, None) => {
             wrong.say(
                 "spec.upstream",
-                "it says nowhere to go: write `url`, `kubernetes` or `unix`",
+                "it says nowhere to go: write `url`, `kubernetes`, `unix` or `ingress`",
             );
             None
         }
         _ => {
             wrong.say(
                 "spec.upstream",
-                "a service is in one place: keep one of `url`, `kubernetes` and `unix`",
+                "a service is in one place: keep one of `url`, `kubernetes`, `unix` and `ingress`",
             );
             None
         }
     }
+}
+
+/// How it is reached is the ingress's to know.
+fn behind_an_ingress(spec: &UpstreamSpec, wrong: &mut Wrong) -> Option<UpstreamPlace> {
+    if spec.url.is_some() || spec.kubernetes.is_some() || spec.unix.is_some() {
+        wrong.say(
+            "spec.upstream",
+            "a service is in one place: keep one of `url`, `kubernetes`, `unix` and `ingress`",
+        );
+        return None;
+    }
+    for (member, is_there) in [
+        ("spec.upstream.scheme", spec.scheme.is_some()),
+        ("spec.upstream.protocol", spec.protocol.is_some()),
+        ("spec.upstream.caFile", spec.ca_file.is_some()),
+        ("spec.upstream.serverName", spec.server_name.is_some()),
+        ("spec.upstream.clientCertificate", spec.client_certificate.is_some()),
+    ] {
+        if is_there {
+            wrong.say(
+                member,
+                "it has no effect: your ingress speaks to the service; leave it out",
+            );
+        }
+    }
+    Some(UpstreamPlace::Ingress)
 }
 
 /// What the place says of TLS, or what stands beside it.

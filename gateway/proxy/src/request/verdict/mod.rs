@@ -1,0 +1,324 @@
+//! Forward-auth: an ingress that forwards by itself asks about each call whether it may, and is told so. A verdict passes the same readers, the
+//! same identity and the same decision as a call that passes here, and each is one record.
+//!
+//! ```text
+//! question ─► ingress ─► what it tells ─► service ─► identity or public ─► budget ─► page ─► decision ─► record ─► answer
+//! ```
+//!
+//! What it is not: a way for a call. What becomes of the call nobody here sees; how long a stream goes on is the ingress's to say. So a
+//! verdict is evidence of an answer of ours and never counts as coverage.
+//!
+//! Invariants: nothing but [`yes`] makes an answer of 2xx, and it takes the evidence that the record is durable; only a configured ingress is
+//! told anything; these listeners have nothing else on them, so that no host, path or header leads a browser here.
+
+mod peer;
+mod told;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use model::decision::Unmet;
+use model::request::Target;
+
+pub use self::peer::{BadSecret, LEAST_SECRET, PEER_SECRET, Peers, Secrets};
+use self::told::{Told, Words};
+use super::service::{arrival_of, is_of_browser, path};
+use super::upgrade::refused_as_unrecorded;
+use super::{ABOVE_A_BUDGET, Gate, Stop, Waiting, no_new_ones, unshared};
+use crate::audit::{CalledService, Peer, Place, RecordedVerdict, Trail};
+use crate::body::Outbound;
+use crate::decision::ServiceDecided;
+use crate::headers::{self, Named, ServiceHeaders};
+use crate::identity::{AtService, Authenticated};
+use crate::listener::{Conn, Handler, Head, Inbound, Refused};
+use crate::refusal::Refusal;
+use crate::sign_in_first::Asker;
+
+use access::rule::Published;
+
+/// The cookies of the call without ours, for the ingress to hand on instead of those that came.
+pub static OTHER_COOKIES: HeaderName = HeaderName::from_static("x-gatescribe-cookie");
+
+/// What a listener for verdicts serves.
+#[derive(Debug)]
+pub struct Verdicts {
+    gate: Arc<Gate>,
+    peers: Arc<Peers>,
+}
+
+impl Verdicts {
+    /// Verdicts by the stations of `gate`, for `peers` alone.
+    #[must_use]
+    pub const fn new(gate: Arc<Gate>, peers: Arc<Peers>) -> Self {
+        Self { gate, peers }
+    }
+
+    /// From a question to a yes, station by station.
+    async fn judge(
+        &self,
+        conn: &Conn,
+        head: &Head,
+        request: Request<Inbound>,
+        trail: &mut Arc<Trail>,
+    ) -> Result<Response<Bytes>, Stop> {
+        if let Some(violation) = head.violation {
+            return Err(Refusal::Malformed(violation).into());
+        }
+        let mut headers = request.into_parts().0.headers;
+        let peer = self.peers.proved(conn, &mut headers)?;
+        let words = Words::at(&head.target).ok_or(Refusal::UnknownHost)?;
+        let told = words
+            .read(headers)
+            .map_err(|untold| Refusal::Headers(untold.to_string()))?;
+        *trail = Arc::new(self.gate.told_trail(conn, &peer, &told, trail));
+        self.gate.judge(conn, told, trail).await
+    }
+}
+
+impl Gate {
+    /// What is known of a call that came to an ingress.
+    fn told_trail(&self, conn: &Conn, ingress: &str, told: &Told, question: &Trail) -> Trail {
+        let peer = Peer {
+            ip: told.from.to_string().into(),
+            port: 0, // the ingress's to know
+            listener: Arc::clone(conn.listener()),
+        };
+        // By which HTTP the caller spoke to the ingress is not told.
+        let mut trail = Trail::new(question.received, peer, "", told.method.clone(), &told.headers);
+        trail.counted_in(self.observed.services());
+        if self.audit.seals_names() {
+            trail.names_nobody();
+        }
+        trail.upgrade = told.upgrade;
+        let asked_from = conn.peer_ip();
+        trail.told_by =
+            Some(format!("asked by the ingress {ingress} from {asked_from}, which forwards by itself").into());
+        trail
+    }
+
+    async fn judge(&self, conn: &Conn, mut told: Told, trail: &mut Arc<Trail>) -> Result<Response<Bytes>, Stop> {
+        let (published, target) = self.judged_service(&told, unshared(trail)?)?;
+        let who = self.proved_at_ingress(&mut told, published.as_ref(), trail).await?;
+        let early = match &who {
+            Some(who) => Some(self.within_budgets(who, trail)?),
+            None => None,
+        };
+        no_new_ones(conn)?;
+        let published = published.ok_or(if who.is_some() {
+            Refusal::NotPublished
+        } else {
+            Refusal::NoCredential
+        })?;
+        if who.as_ref().is_some_and(is_of_browser) {
+            self.is_asked_by_own_page(&told.host, &told.method, &told.headers, told.upgrade)?;
+        }
+        self.on_behalf(who.as_ref(), &told.headers, trail).await?;
+        let decided = self.decided(&published, who.as_ref(), &target, trail)?;
+        let _place: Place = match early {
+            Some(place) => place,
+            None => self.place_of_public(trail)?,
+        };
+        trail.passed_decision(self.audit.clock().mono());
+        owes_nothing_here(&decided, trail)?;
+        let said = self.said_to_ingress(&published, who.as_ref(), trail)?;
+        let recorded = self.audit.verdict(trail).await?;
+        Ok(yes(&recorded, trail, said, told.headers))
+    }
+
+    /// The service that it is about; none where no ingress forwards at that path.
+    fn judged_service(&self, told: &Told, trail: &mut Trail) -> Result<(Option<Published>, Target), Refusal> {
+        trail.service = Some(CalledService {
+            host: told.host.clone(),
+            name: None,
+            is_public: false,
+            asker: Asker::of(&told.method, &told.headers, told.upgrade),
+            arrival: arrival_of(&told.headers, self.services.is_secure()),
+        });
+        let target = Target::of_service(&told.target).map_err(Refusal::Target)?;
+        trail.target = Some(target.clone());
+        let published = self.services.now().judged(&told.host, path(&target)?).cloned();
+        if let Some(called) = &mut trail.service {
+            called.name = published.as_ref().map(|published| published.name().clone());
+        }
+        Ok((published, target))
+    }
+
+    /// Who called the ingress; none where nobody has signed in, or whose cookie counts no longer.
+    async fn proved_at_ingress(
+        &self,
+        told: &mut Told,
+        published: Option<&Published>,
+        trail: &mut Arc<Trail>,
+    ) -> Result<Option<Authenticated>, Stop> {
+        let at = AtService {
+            host: &told.host,
+            name: published.map(Published::name),
+            secure: self.services.is_secure(),
+        };
+        let received = trail.received.wall;
+        let proving = self
+            .identity
+            .authenticate_told(at, &mut told.headers, told.from, received);
+        let who = match proving.await {
+            Ok(who) => who,
+            Err(unproved) if matches!(unproved.refusal, Refusal::NoCredential) => return Ok(None),
+            Err(unproved) if unproved.is_stale_cookie() => {
+                unshared(trail)?.presented = Some((unproved.credential, None));
+                return Ok(None);
+            }
+            Err(unproved) => return Err(self.turned_back(unproved, unshared(trail)?)),
+        };
+        let known = unshared(trail)?;
+        known.identity = Some(Arc::clone(who.identity()));
+        known.stated_reason = who.identity().stated_reason(received).cloned();
+        known.links_to(&told.headers);
+        trail.passed_identity(self.audit.clock().mono());
+        Ok(Some(who))
+    }
+
+    /// The headers that say who calls, for the ingress to set.
+    fn said_to_ingress(
+        &self,
+        published: &Published,
+        who: Option<&Authenticated>,
+        trail: &Trail,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+        // Whom a workload acts for, where it does.
+        let identity = who.and(trail.identity.as_deref());
+        let (Some(identity), Some(assertions)) = (identity, &self.services.assertions) else {
+            return Ok(Vec::new());
+        };
+        let assertion = self.assertion(assertions, identity, published.name(), trail)?;
+        let headers = ServiceHeaders::of(published).map_err(|_| Refusal::Internal)?;
+        let subject = identity.subject();
+        let named = Named {
+            user: subject.username(),
+            groups: subject.groups().iter().map(|group| &**group),
+            email: subject.email(),
+            assertion,
+        };
+        headers
+            .said(named)
+            .map_err(|error| Refusal::NotAsserted(error.to_string()))
+    }
+
+    /// What an ingress is told where the answer is no. None of it is a yes to any ingress.
+    fn no(&self, words: Option<Words>, trail: &Trail, refusal: &Refusal, recorded: bool) -> Response<Bytes> {
+        let (Some(called), Some(words)) = (&trail.service, words) else {
+            return in_plain_words(refusal);
+        };
+        let mut response = self.refuse_at_service(called, trail, refusal, recorded);
+        let status = response.status();
+        *response.status_mut() = match words {
+            // Of anything else nginx makes a fault of its own, and shows no page of ours either way.
+            Words::Nginx if status == StatusCode::SEE_OTHER || status == StatusCode::UNAUTHORIZED => {
+                StatusCode::UNAUTHORIZED
+            }
+            Words::Nginx if status.is_client_error() => StatusCode::FORBIDDEN,
+            // gRPC says no inside a 200, which an ingress takes for a yes.
+            _ if status.is_success() || status.is_informational() => no_of(refusal),
+            _ => status,
+        };
+        response
+    }
+}
+
+/// The status of a refusal, which is none of success.
+fn no_of(refusal: &Refusal) -> StatusCode {
+    Some(refusal.status())
+        .filter(|status| status.is_client_error() || status.is_server_error())
+        .unwrap_or(StatusCode::FORBIDDEN)
+}
+
+/// To somebody who is no ingress of ours, or is misconfigured.
+fn in_plain_words(refusal: &Refusal) -> Response<Bytes> {
+    let mut response = Response::new(format!("{}\n", refusal.in_words()).into());
+    *response.status_mut() = no_of(refusal);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What would have to happen to the call itself cannot be done to one that passes elsewhere.
+fn owes_nothing_here(decided: &ServiceDecided, trail: &Trail) -> Result<(), Refusal> {
+    let owed = decided.obligations();
+    if owed.record {
+        return Err(refused_as_unrecorded(trail, Unmet::Recording));
+    }
+    if owed.longest_seconds.is_some() && trail.upgrade.is_some() {
+        return Err(Refusal::Ended(
+            "a rule limits how long this goes on, and behind this ingress nobody would end it".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The one answer that lets a call pass: who calls, and the cookies that are not ours.
+fn yes(
+    _: &RecordedVerdict,
+    trail: &Trail,
+    said: Vec<(HeaderName, HeaderValue)>,
+    mut asked: HeaderMap,
+) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    headers.extend(said.into_iter().map(|(name, value)| (Some(name), value)));
+    headers::strip_own_cookies(&mut asked);
+    let left: Vec<&[u8]> = asked.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(mut cookies) = HeaderValue::from_bytes(&left.join(&b"; "[..])) {
+        cookies.set_sensitive(true);
+        headers.insert(&OTHER_COOKIES, cookies);
+    }
+    if let Ok(id) = HeaderValue::from_str(trail.id.as_str()) {
+        headers.insert("audit-id", id);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+impl Handler for Verdicts {
+    type Body = Outbound;
+
+    async fn handle(&self, conn: Arc<Conn>, head: Head, request: Request<Inbound>) -> Response<Outbound> {
+        let gate = &self.gate;
+        let words = Words::at(&head.target);
+        let mut waiting = Waiting {
+            audit: &gate.audit,
+            conn: &conn,
+            trail: Arc::new(gate.arrived(&conn, &head, &request)),
+        };
+        let judging = self.judge(&conn, &head, request, &mut waiting.trail);
+        let judged = AssertUnwindSafe(judging).catch_unwind().await;
+        let trail = waiting.over();
+        let now = gate.audit.clock().mono();
+        let stop = match judged {
+            Ok(Ok(response)) => {
+                trail.told_end(Some(response.status().as_u16()), now);
+                return response.map(Outbound::bytes);
+            }
+            Ok(Err(stop)) => stop,
+            Err(_) => {
+                tracing::error!(request.id = trail.id.as_str(), "a request panicked");
+                Stop::Refused(Refusal::Internal)
+            }
+        };
+        let (refusal, recorded) = gate.written(stop, &trail);
+        trail.turned_down(&refusal, now);
+        let response = gate.no(words, &trail, &refusal, recorded);
+        trail.told_end(Some(response.status().as_u16()), now);
+        if !recorded && trail.told_by.is_none() {
+            // An ingress has all its callers on one connection: none of them holds the others back.
+            conn.hold_back(ABOVE_A_BUDGET).await;
+        }
+        response.map(Outbound::bytes)
+    }
+
+    fn connection_refused(&self, conn: &Conn, reason: Refused) {
+        self.gate.audit.connection_refused(conn, reason);
+    }
+}
