@@ -66,7 +66,7 @@ fn all_mistakes_are_said_at_once_each_at_its_place() {
             6,
             14,
             "`serves` cannot be `gatway`",
-            "did you mean `gateway`? It may be: gateway, kubernetes, services, witness",
+            "did you mean `gateway`? It may be: gateway, kubernetes, services, verdict, witness",
         ),
         (
             9,
