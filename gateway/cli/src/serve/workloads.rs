@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::decide::{Acting, ServiceQuery, decide_service_on_behalf};
-use access::rule::{NamespaceLabels, Published, ServiceCall, Situation};
+use access::rule::{NamespaceLabels, Published, Situation};
 use console::{ActsFor, Leave, NoLeave, NotProved, Workloads};
 use feeds::account_issuer::AccountIssuer;
 use futures::future::BoxFuture;
@@ -189,7 +189,7 @@ fn leave(rules: &ServiceRules, acts: &ActsFor<'_>) -> Result<Leave, NoLeave> {
     let below = published.path();
     for host in published.hosts() {
         let query = ServiceQuery {
-            call: &ServiceCall::any(published.name(), "", host, &below),
+            call: &published.call(host, "", &below).any(),
             subject: Some(acts.person),
             situation: &situation,
             rules: &rules.rules,

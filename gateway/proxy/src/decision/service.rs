@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::decide::{Acting, ServiceAllowed, ServiceQuery, decide_service, decide_service_on_behalf};
-use access::rule::{NamespaceLabels, Published, RuleSet, ServiceCall, Services, Situation};
+use access::rule::{NamespaceLabels, RuleSet, ServiceCall, Services, Situation};
 use model::decision::{Obligations, RuleRef};
 use model::time::Timestamp;
 use tokio::sync::watch;
@@ -143,16 +143,10 @@ impl ServiceStation {
         let path = std::str::from_utf8(target.path()).map_err(|_| Refusal::Internal)?;
         let service = called.name.as_ref().ok_or(Refusal::NotPublished)?;
         let services = Arc::clone(&self.rules.borrow().services);
-        if services.find(&called.host, path).map(Published::name) != Some(service) {
-            return Err(Refusal::NotPublished);
-        }
-        let call = ServiceCall {
-            service,
-            namespace: "",
-            host: &called.host,
-            method: trail.method.as_str(),
-            path,
-        };
+        let published = services.find(&called.host, path);
+        let published = published.filter(|published| published.name() == service);
+        let published = published.ok_or(Refusal::NotPublished)?;
+        let call = published.call(&called.host, trail.method.as_str(), path);
         let moment = Moment {
             source: trail.peer.ip.parse().ok(),
             reason_stated: trail.stated_reason.is_some(),
@@ -258,6 +252,7 @@ mod tests {
         let call = ServiceCall {
             service: &service,
             namespace: "",
+            labels: &std::collections::BTreeMap::default(),
             host: &host,
             method: "GET",
             path,

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::rule::{HostSpec, Published, ServiceCall};
+use access::rule::{HostSpec, Published};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{CONTENT_TYPE, COOKIE, EXPECT, TE};
@@ -236,13 +236,7 @@ impl Gate {
         let Some(called) = trail.service.clone() else {
             return Err(Refusal::Internal);
         };
-        let call = ServiceCall {
-            service: published.name(),
-            namespace: "",
-            host: &called.host,
-            method: trail.method.as_str(),
-            path: path(target)?,
-        };
+        let call = published.call(&called.host, trail.method.as_str(), path(target)?);
         let moment = Moment {
             source: trail.peer.ip.parse().ok(),
             reason_stated: trail.stated_reason.is_some(),

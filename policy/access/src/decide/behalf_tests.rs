@@ -68,6 +68,7 @@ fn service(rules: &RuleSet, who: Option<&Subject>, acting: Option<(&Subject, &[&
     let call = ServiceCall {
         service: &service,
         namespace: "",
+        labels: &Default::default(),
         host: &host,
         method: "GET",
         path: "/",
@@ -268,9 +269,17 @@ fn all_for_alice(specs: &[Value]) -> Result<Obligations, Denial> {
         ServiceName::new("stock").unwrap(),
         HostName::new("stock.example").unwrap(),
     );
+    let call = ServiceCall {
+        service: &service,
+        namespace: "",
+        labels: &Default::default(),
+        host: &host,
+        method: "GET",
+        path: "/items",
+    };
     let labels = NamespaceLabels::new();
     let query = ServiceQuery {
-        call: &ServiceCall::any(&service, "", &host, "/items"),
+        call: &call.any(),
         subject: Some(&alice()),
         situation: &situation(&labels),
         rules: &rules(specs),

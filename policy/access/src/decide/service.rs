@@ -142,6 +142,7 @@ mod tests {
         let call = ServiceCall {
             service: &service,
             namespace,
+            labels: &Default::default(),
             host: &host,
             method: "GET",
             path,

@@ -240,6 +240,7 @@ fn an_object_that_cannot_be_read_lets_nobody_act_and_forbids_only_acting() {
             let call = ServiceCall {
                 service: &service,
                 namespace: "",
+                labels: &Default::default(),
                 host: &host,
                 method: "GET",
                 path: "/",

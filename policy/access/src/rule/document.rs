@@ -146,6 +146,12 @@ pub struct ServiceScope {
     pub methods: Vec<String>,
     /// Decoded paths by whole segments: a star is one segment, and as the last one all that stands below.
     pub paths: Vec<String>,
+    /// Namespaces in which an annotated Service stands; absent: any, and services of files, which stand in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<String>>,
+    /// Services by their labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
 }
 
 /// What an allowed call still owes.
@@ -255,6 +261,8 @@ pub struct ExampleRequest {
     pub name: String,
     /// Labels of the namespace.
     pub namespace_labels: BTreeMap<String, String>,
+    /// Labels of the service; with `host` alone.
+    pub service_labels: BTreeMap<String, String>,
     /// When; RFC 3339.
     pub at: Option<String>,
     /// From which address.

@@ -342,6 +342,7 @@ fn outcome_of_service(
     let call = ServiceCall {
         service: &service,
         namespace: &request.namespace,
+        labels: &request.service_labels,
         host: &host,
         method,
         path,

@@ -45,8 +45,8 @@ pub use self::published::{
     ANNOTATIONS, ASSERTION_HEADER, AnnotatedService, AssertionSpec, ClientCertificateSpec, HeaderChangeSpec,
     HeaderChanges, HeaderRules, HeaderSpec, HostSpec, IdentityHeaderSpec, KubernetesService, KubernetesServiceSpec,
     LimitSpec, Passing, PortSpec, Publication, PublicationDocument, PublicationSpec, Published, RewriteSpec,
-    ServiceDocument, ServicePort, ServiceSpec, Services, TimeoutSpec, Timeouts, Unpublished, Upstream, UpstreamPlace,
-    UpstreamProtocol, UpstreamScheme, UpstreamSpec, UpstreamTls,
+    ServiceDocument, ServiceMeta, ServicePort, ServiceSpec, Services, TimeoutSpec, Timeouts, Unpublished, Upstream,
+    UpstreamPlace, UpstreamProtocol, UpstreamScheme, UpstreamSpec, UpstreamTls,
 };
-pub use self::service::ServiceCall;
+pub use self::service::{ServiceCall, ServiceLabels};
 pub use self::set::{RuleSet, Rules};

@@ -1,12 +1,18 @@
-//! Which calls of HTTP services a rule reaches: host, method, path.
+//! Which calls of HTTP services a rule reaches: host, method, path, and where the service stands by namespace and labels.
 //!
 //! Allow and forbid read the same words with opposite caution, as for Kubernetes: an allow covers exactly the path that is
 //! written; a forbid also covers what many servers take for the same, which is the path in other letter case and with or
 //! without a slash at its end.
 
+use std::collections::BTreeMap;
+
 use model::service::{HostName, ServiceName};
 
 use super::document::{Effect, ServiceScope};
+use super::labels::LabelSelector;
+
+/// The labels of a published service.
+pub type ServiceLabels = BTreeMap<String, String>;
 
 /// One call of a published service.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +21,8 @@ pub struct ServiceCall<'a> {
     pub service: &'a ServiceName,
     /// The namespace that it stands in; empty where it stands in none.
     pub namespace: &'a str,
+    /// Its labels, of the document or of the annotated Service.
+    pub labels: &'a ServiceLabels,
     /// The host name under which it is asked for.
     pub host: &'a HostName,
     /// The HTTP method, as it came: methods are case-sensitive (RFC 9110 §9.1). None is empty; see [`ServiceCall::any`].
@@ -23,19 +31,13 @@ pub struct ServiceCall<'a> {
     pub path: &'a str,
 }
 
-impl<'a> ServiceCall<'a> {
-    /// All calls of a service on one of its hosts at once: for leave to make them past the gateway, where nobody looks at each. An
+impl ServiceCall<'_> {
+    /// All calls at once of the service on the host that it names, below its path: for leave to make them past the gateway, where nobody looks at each. An
     /// allow has to cover all of them, a forbid or a demand need cover but one, and a condition on method or path cannot be told.
-    /// `below`: the path below which the service stands, empty where it has all of the host.
+    /// Its path is the one below which the service stands, empty where it has all of the host.
     #[must_use]
-    pub const fn any(service: &'a ServiceName, namespace: &'a str, host: &'a HostName, below: &'a str) -> Self {
-        Self {
-            service,
-            namespace,
-            host,
-            method: "",
-            path: below,
-        }
+    pub const fn any(self) -> Self {
+        Self { method: "", ..self }
     }
 
     /// Whether it stands for all calls. No method is empty (RFC 9110 §9.1).
@@ -51,6 +53,9 @@ pub(super) struct Reached {
     /// None: any.
     methods: Option<Vec<Box<str>>>,
     paths: Vec<SegmentPattern>,
+    /// None: any, and those that stand in none.
+    namespaces: Option<Vec<Box<str>>>,
+    selector: Option<LabelSelector>,
 }
 
 impl Reached {
@@ -58,9 +63,26 @@ impl Reached {
     /// All that is wrong, each with the list it is in.
     pub(super) fn read(scope: &ServiceScope) -> Result<Self, Vec<String>> {
         let mut wrong = Vec::new();
-        let hosts = each("hosts", &scope.hosts, "[\"*\"]", HostPattern::parse, &mut wrong);
-        let methods = each("methods", &scope.methods, "[\"*\"]", method, &mut wrong);
-        let paths = each("paths", &scope.paths, "[\"/*\"]", SegmentPattern::parse, &mut wrong);
+        let hosts = each("hosts", &scope.hosts, "write `[\"*\"]`", HostPattern::parse, &mut wrong);
+        let methods = each("methods", &scope.methods, "write `[\"*\"]`", method, &mut wrong);
+        let paths = each(
+            "paths",
+            &scope.paths,
+            "write `[\"/*\"]`",
+            SegmentPattern::parse,
+            &mut wrong,
+        );
+        let namespaces = scope
+            .namespaces
+            .as_ref()
+            .map(|named| each("namespaces", named, "leave it out", namespace, &mut wrong));
+        wrong.extend(
+            scope
+                .selector
+                .as_ref()
+                .and_then(useless)
+                .map(|what| format!("selector: {what}")),
+        );
         if !wrong.is_empty() {
             return Err(wrong);
         }
@@ -69,6 +91,8 @@ impl Reached {
             hosts,
             methods: (!any).then_some(methods),
             paths,
+            namespaces,
+            selector: scope.selector.clone(),
         })
     }
 
@@ -81,12 +105,25 @@ impl Reached {
                 segments: Vec::new(),
                 and_below: true,
             }],
+            namespaces: None,
+            selector: None,
         }
+    }
+
+    /// Whether the service stands where it is written. Both are known of every service, so that allow and forbid read them alike.
+    fn reaches_service(&self, call: &ServiceCall<'_>) -> bool {
+        let is_named = |named: &Vec<Box<str>>| named.iter().any(|name| name.as_ref() == call.namespace);
+        self.namespaces.as_ref().is_none_or(is_named)
+            && self
+                .selector
+                .as_ref()
+                .is_none_or(|selector| selector.matches(call.labels))
     }
 
     /// Whether some of the calls that `call` stands for may be among those that it reaches.
     pub(super) fn reaches_some(&self, call: &ServiceCall<'_>) -> bool {
-        self.hosts.iter().any(|host| host.covers(call.host.as_str()))
+        self.reaches_service(call)
+            && self.hosts.iter().any(|host| host.covers(call.host.as_str()))
             && self.paths.iter().any(|path| path.meets(call.path))
     }
 
@@ -98,7 +135,8 @@ impl Reached {
         // Who may read a page may ask for its head alone (RFC 9110 §9.3.2), and who may not may not.
         let named = |name: &str| name == call.method || (name == "GET" && call.method == "HEAD");
         let methods = self.methods.as_ref();
-        self.hosts.iter().any(|host| host.covers(call.host.as_str()))
+        self.reaches_service(call)
+            && self.hosts.iter().any(|host| host.covers(call.host.as_str()))
             && methods.is_none_or(|methods| methods.iter().any(|name| named(name)))
             && self.paths.iter().any(|path| path.covers(call.path, effect))
     }
@@ -112,7 +150,7 @@ fn each<T>(
     wrong: &mut Vec<String>,
 ) -> Vec<T> {
     if texts.is_empty() {
-        wrong.push(format!("{list}: an empty list matches nothing; write `{all}` for all"));
+        wrong.push(format!("{list}: an empty list matches nothing; {all} for all"));
     }
     let mut kept = Vec::with_capacity(texts.len());
     for text in texts {
@@ -122,6 +160,26 @@ fn each<T>(
         }
     }
     kept
+}
+
+/// A namespace by its name, which is no pattern.
+fn namespace(text: &str) -> Result<Box<str>, String> {
+    if text.is_empty() || text.contains('*') {
+        return Err(format!(
+            "`{text}` is no namespace: each is named by itself, without a star"
+        ));
+    }
+    Ok(text.into())
+}
+
+/// Why a selector is none.
+fn useless(selector: &LabelSelector) -> Option<String> {
+    let empty = || {
+        selector
+            .is_empty()
+            .then(|| "it has no condition; leave it out for any".to_owned())
+    };
+    selector.problem().or_else(empty)
 }
 
 /// A method (RFC 9110 §5.6.2 token); all that are registered are written in capitals.

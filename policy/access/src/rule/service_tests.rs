@@ -53,6 +53,76 @@ fn a_rule_about_services_is_read_and_its_examples_hold() {
     );
 }
 
+const INTERNAL: &str = r#"
+effect: allow
+subjects: {groups: [dev]}
+services:
+- hosts: ["*"]
+  methods: [GET]
+  paths: ["/*"]
+  namespaces: [shop]
+  selector: {matchLabels: {exposure: internal}, matchExpressions: [{key: tier, operator: NotIn, values: [gold]}]}
+tests:
+- name: an internal service of the shop
+  subject: {person: alice, groups: [dev]}
+  request: {host: a.example.com, method: GET, path: /, namespace: shop, serviceLabels: {exposure: internal}}
+  expect: allow
+- name: of another namespace
+  subject: {person: alice, groups: [dev]}
+  request: {host: a.example.com, method: GET, path: /, namespace: bank, serviceLabels: {exposure: internal}}
+  expect: silent
+- name: of a file, which stands in no namespace
+  subject: {person: alice, groups: [dev]}
+  request: {host: a.example.com, method: GET, path: /, serviceLabels: {exposure: internal}}
+  expect: silent
+- name: without the label
+  subject: {person: alice, groups: [dev]}
+  request: {host: a.example.com, method: GET, path: /, namespace: shop}
+  expect: silent
+- name: with the other one
+  subject: {person: alice, groups: [dev]}
+  request: {host: a.example.com, method: GET, path: /, namespace: shop, serviceLabels: {exposure: internal, tier: gold}}
+  expect: silent
+"#;
+
+#[test]
+fn a_rule_chooses_services_by_namespace_and_labels() {
+    assert_eq!(problems(INTERNAL), Vec::<String>::new());
+    let forbid = INTERNAL
+        .replace("effect: allow", "effect: forbid")
+        .replace("expect: allow", "expect: forbid");
+    assert_eq!(problems(&forbid), Vec::<String>::new(), "a forbid reads the same");
+    let all = INTERNAL.replace("  namespaces: [shop]\n", "");
+    let told = problems(&all).join("\n");
+    assert!(
+        told.contains("of another namespace") && told.contains("of a file"),
+        "{told}"
+    );
+    assert!(!told.contains("label"), "{told}");
+}
+
+#[test]
+fn a_choice_of_services_that_chooses_nothing_is_refused() {
+    for (from, to, what) in [
+        (
+            "[shop]",
+            "[]",
+            "namespaces: an empty list matches nothing; leave it out for all",
+        ),
+        ("[shop]", "['*']", "`*` is no namespace"),
+        ("[shop]", "['']", "`` is no namespace"),
+        ("values: [gold]", "values: []", "needs values"),
+        (
+            "{matchLabels: {exposure: internal}, matchExpressions: [{key: tier, operator: NotIn, values: [gold]}]}",
+            "{}",
+            "selector: it has no condition",
+        ),
+    ] {
+        let told = problems(&INTERNAL.replace(from, to)).join("\n");
+        assert!(told.contains(what), "{to}: {told}");
+    }
+}
+
 const LOGO: &str = r#"
 effect: allow
 subjects: {public: true}
@@ -201,6 +271,7 @@ fn promise_3_an_unreadable_forbid_of_services_forbids_what_can_be_read_of_it() {
         let call = ServiceCall {
             service: &service,
             namespace: "",
+            labels: &Default::default(),
             host: &host,
             method: "GET",
             path: "/x",

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rule::document::RuleMeta;
-
 /// A document of kind `Service`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -15,9 +13,23 @@ pub struct ServiceDocument {
     /// Always `Service`.
     pub kind: String,
     /// Its name: a label, which records, assertions and the command line use.
-    pub metadata: RuleMeta,
+    pub metadata: ServiceMeta,
     /// What it says.
     pub spec: ServiceSpec,
+}
+
+/// The name of a service, and what rules may choose it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceMeta {
+    /// A label (RFC 1123).
+    pub name: String,
+    /// A service of a file has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Labels, for `services[].selector` of rules.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What is published, where it is, and what passes.

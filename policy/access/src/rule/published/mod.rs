@@ -21,7 +21,7 @@ use model::subject::Subject;
 
 pub use self::document::{
     AssertionSpec, ClientCertificateSpec, HeaderChangeSpec, HeaderSpec, HostSpec, IdentityHeaderSpec,
-    KubernetesServiceSpec, LimitSpec, PortSpec, RewriteSpec, ServiceDocument, ServiceSpec, TimeoutSpec,
+    KubernetesServiceSpec, LimitSpec, PortSpec, RewriteSpec, ServiceDocument, ServiceMeta, ServiceSpec, TimeoutSpec,
     UpstreamProtocol, UpstreamScheme, UpstreamSpec,
 };
 pub use self::header_rules::{ASSERTION_HEADER, HeaderChanges, HeaderRules};
@@ -33,11 +33,15 @@ pub use self::upstream::{KubernetesService, ServicePort, Upstream, UpstreamPlace
 use super::compile::{Point, Wrong};
 use super::document::API_VERSION;
 use super::runs_as::RunsAs;
+use super::service::{ServiceCall, ServiceLabels};
 
 /// A checked service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     name: ServiceName,
+    /// Empty: it is of a file and stands in none.
+    namespace: Box<str>,
+    labels: ServiceLabels,
     hosts: Vec<HostName>,
     /// The segments of its path, none of them empty.
     path: Vec<Box<str>>,
@@ -53,6 +57,25 @@ impl Published {
     #[must_use]
     pub const fn name(&self) -> &ServiceName {
         &self.name
+    }
+
+    /// The namespace of the annotated Service; empty where a file publishes it.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// A call of it, as rules see it.
+    #[must_use]
+    pub fn call<'a>(&'a self, host: &'a HostName, method: &'a str, path: &'a str) -> ServiceCall<'a> {
+        ServiceCall {
+            service: &self.name,
+            namespace: &self.namespace,
+            labels: &self.labels,
+            host,
+            method,
+            path,
+        }
     }
 
     /// Its host names.
@@ -160,6 +183,8 @@ impl Published {
         match (name, path, upstream) {
             (Some(name), Some(path), Some(upstream)) if wrong.0.is_empty() => Ok(Self {
                 name,
+                namespace: "".into(),
+                labels: metadata.labels.clone(),
                 hosts,
                 path,
                 strips_path: spec.rewrite.as_ref().is_some_and(|rewrite| rewrite.strip_path),

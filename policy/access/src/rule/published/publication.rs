@@ -15,7 +15,7 @@ use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Published;
-use super::document::{KubernetesServiceSpec, PortSpec, ServiceDocument, ServiceSpec, UpstreamSpec};
+use super::document::{KubernetesServiceSpec, PortSpec, ServiceDocument, ServiceMeta, ServiceSpec, UpstreamSpec};
 use super::{Services, Wrong};
 use crate::rule::compile::Point;
 use crate::rule::document::{API_VERSION, RuleMeta};
@@ -146,6 +146,8 @@ pub struct AnnotatedService {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Its labels, by which rules may choose it.
+    pub labels: BTreeMap<String, String>,
     /// When it was made, as the API server says.
     pub created: Timestamp,
     /// Its annotations that begin with [`ANNOTATIONS`], without that beginning.
@@ -292,9 +294,10 @@ impl AnnotatedService {
         let document = ServiceDocument {
             api_version: API_VERSION.to_owned(),
             kind: "Service".to_owned(),
-            metadata: RuleMeta {
+            metadata: ServiceMeta {
                 name: format!("{}-{}", self.namespace, self.name),
                 namespace: None,
+                labels: self.labels.clone(),
             },
             spec: ServiceSpec {
                 hosts: vec![host.as_str().to_owned()],
@@ -311,9 +314,13 @@ impl AnnotatedService {
                 ..ServiceSpec::default()
             },
         };
-        Published::read(&document).map_err(|wrong| {
+        let published = Published::read(&document).map_err(|wrong| {
             let told: Vec<String> = wrong.iter().map(|point| point.what.clone()).collect();
             told.join("; ")
+        })?;
+        Ok(Published {
+            namespace: self.namespace.as_str().into(),
+            ..published
         })
     }
 

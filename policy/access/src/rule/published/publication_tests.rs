@@ -36,6 +36,7 @@ fn annotated(text: &str) -> AnnotatedService {
         cluster: ClusterId::new("prod").unwrap(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
+        labels: BTreeMap::from([("exposure".to_owned(), "internal".to_owned())]),
         created,
         annotations: annotations
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
