@@ -34,6 +34,8 @@ pub(crate) enum Act {
     Reason,
     /// An assertion for another service, by the workload that asks: each is a record and a signature.
     Exchange,
+    /// A provider's frame that signs somebody out: nothing in it is signed.
+    FrontChannel,
     /// A logout token, whose signature costs us work.
     LogoutToken,
 }
@@ -42,7 +44,7 @@ impl Act {
     /// How many at once, and how long until one more.
     const fn allowance(self) -> (u32, Duration) {
         match self {
-            Self::SignIn | Self::Onward => (120, Duration::from_millis(500)),
+            Self::SignIn | Self::Onward | Self::FrontChannel => (120, Duration::from_millis(500)),
             Self::Device => (30, Duration::from_secs(2)),
             Self::WrongUserCode => (10, Duration::from_secs(60)),
             Self::WrongCredential | Self::Stray => (60, Duration::from_secs(1)),

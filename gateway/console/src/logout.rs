@@ -224,7 +224,7 @@ pub(crate) async fn front_channel(
     caller: Caller,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
-    if let Err(wait) = app.limiter.take(Act::LogoutToken, &caller.source(), app.now()) {
+    if let Err(wait) = app.limiter.take(Act::FrontChannel, &caller.source(), app.now()) {
         return Refused::too_often(wait).into_response();
     }
     match by_session_name(&app, &caller, pairs).await {

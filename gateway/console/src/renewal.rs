@@ -62,12 +62,30 @@ impl Renewals {
         if session.standing != Standing::Live || !is_due(&self.app, session) {
             return Word::Fresh;
         }
-        let renewed = tokio::time::timeout(patience, renew_if_due(&self.app, None, session)).await;
-        match renewed {
+        let turn = turn_of(&self.app, &session.id);
+        if turn.try_lock().is_err() {
+            // Behind one who asks already nobody queues up to ask again: while the provider hangs, the queue would only grow.
+            let _asked = tokio::time::timeout(patience, turn.lock()).await;
+            return self.after_another(&session.id).await;
+        }
+        match tokio::time::timeout(patience, renew_if_due(&self.app, None, session)).await {
             Ok(Renewed::Silent(why)) => Word::Silent(why),
             Ok(_) => Word::AskedFor,
             Err(_) if still_counts(&self.app, session) => Word::AskedFor,
             Err(_) => Word::Silent(SILENT),
+        }
+    }
+
+    /// What somebody else's question has brought, or not yet: it stands in the store.
+    async fn after_another(&self, id: &SessionId) -> Word {
+        let (id, now) = (id.clone(), self.app.now());
+        let found = self.app.store(move |store| store.session(&id, now)).await;
+        match found {
+            Ok(Some(session)) if session.standing == Standing::Live && !still_counts(&self.app, &session) => {
+                Word::Silent(SILENT)
+            }
+            Ok(_) => Word::AskedFor,
+            Err(Unavailable) => Word::Silent(STORE),
         }
     }
 }

@@ -49,8 +49,10 @@ async fn take(app: &Inner, caller: &Caller, query: &str) -> Result<Attempt, Resp
             return serde_json::from_slice(&payload).map_err(|_| unavailable_page().into_response());
         }
         TakenAttempt::OtherBrowser(payload) => {
-            let page = refuse(app, caller, "other_browser").await;
-            return Err(once_more(app, caller, &payload).unwrap_or_else(|| page.into_response()));
+            return Err(match refuse(app, caller, "other_browser").await {
+                Refused::TooOften(page) => page.into_response(),
+                Refused::Told(page) => once_more(app, caller, &payload).unwrap_or_else(|| page.into_response()),
+            });
         }
         TakenAttempt::Expired => "too_late",
         TakenAttempt::Unknown => "unknown_or_used",
@@ -70,11 +72,27 @@ fn once_more(app: &Inner, caller: &Caller, payload: &[u8]) -> Option<Response> {
     Some(see_other(&address))
 }
 
+/// A page that says so.
+enum Refused {
+    /// Recorded.
+    Told(Page),
+    /// Counted: this source has tried too often.
+    TooOften(Page),
+}
+
+impl Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Told(page) | Self::TooOften(page) => page.into_response(),
+        }
+    }
+}
+
 /// An answer that belongs to nothing: a bookmark, a back button, or somebody who tries.
-async fn refuse(app: &Inner, caller: &Caller, why: &'static str) -> Page {
+async fn refuse(app: &Inner, caller: &Caller, why: &'static str) -> Refused {
     let event = SessionEvent::new(What::SignInRefused, app.now(), Some(caller)).because(why, None);
     if let Err(wait) = app.wrong_credential(caller, event).await {
-        return too_often_page(wait);
+        return Refused::TooOften(too_often_page(wait));
     }
     let reason = match why {
         "too_late" => "It took longer than the sign-in is kept open.",
@@ -84,12 +102,12 @@ async fn refuse(app: &Inner, caller: &Caller, why: &'static str) -> Page {
         }
         _ => "The provider's answer is incomplete.",
     };
-    Page::error(
+    Refused::Told(Page::error(
         StatusCode::BAD_REQUEST,
         "This sign-in cannot be finished",
         reason,
         "Start again where you began: `gatescribe login` in the terminal, or the page you came from.",
-    )
+    ))
 }
 
 /// The provider refused, or its answer does not hold. The command line is told, so that it need not wait in vain.
@@ -109,7 +127,7 @@ async fn failed(app: &Inner, caller: &Caller, attempt: Attempt, error: &ArrivalE
             ],
         )),
         Purpose::Browser(back) if error.is_ours_to_mend() => {
-            not_now_page(&back.address(&app.parts.url, &*app.parts.is_published)).into_response()
+            not_now_page(&back.again(&app.parts.url, &*app.parts.is_published)).into_response()
         }
         Purpose::Browser(_) | Purpose::Device { .. } => Page::error(
             StatusCode::FORBIDDEN,

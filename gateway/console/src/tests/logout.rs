@@ -5,7 +5,7 @@ use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 use state::{EndReason, Standing};
 
-use super::services::{GRAFANA, Surfer};
+use super::surfer::{GRAFANA, Surfer};
 use super::world::{Browser, Seen, Setup, URL, World, merge, query, world};
 use crate::What;
 use crate::form::{encode, with_query};

@@ -8,4 +8,5 @@ mod refusals;
 mod renewal;
 mod services;
 mod signin;
+mod surfer;
 mod world;

@@ -1,134 +1,17 @@
 //! One sign-in for every service: from a service's host to the gateway and back, as a browser goes that keeps cookies for each host.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{Request, StatusCode, header};
 use model::cookie::Cookie;
-use model::service::HostName;
 use serde_json::json;
-use state::{EndReason, Session, Standing};
+use state::{EndReason, Standing};
 
-use super::world::{Browser, Seen, Setup, URL, World, query, world};
+use super::surfer::{GRAFANA, Surfer, WIKI};
+use super::world::{Browser, Seen, Setup, URL, query, world};
 use crate::What;
 use crate::form::with_query;
 use crate::signin::Arrival;
-
-pub(super) const GRAFANA: &str = "grafana.example";
-const WIKI: &str = "wiki.example";
-
-/// A browser with all that it keeps, and what the request path does on hosts of services.
-pub(super) struct Surfer<'w> {
-    world: &'w World,
-    pub(super) gate: Browser<'w>,
-    hosts: BTreeMap<&'static str, Browser<'w>>,
-    /// How often the provider was gone to.
-    rounds: usize,
-}
-
-impl<'w> Surfer<'w> {
-    pub(super) fn new(world: &'w World) -> Self {
-        let at = |host| (host, Browser::at(world, host));
-        Self {
-            world,
-            gate: Browser::new(world),
-            hosts: [GRAFANA, WIKI].map(at).into(),
-            rounds: 0,
-        }
-    }
-
-    fn host(&mut self, host: &'static str) -> &mut Browser<'w> {
-        self.hosts.get_mut(host).unwrap()
-    }
-
-    /// The session behind the cookie that is kept for this host.
-    pub(super) fn session(&mut self, host: &'static str) -> Option<Session> {
-        let value = self.host(host).cookies.get(Cookie::Service.name(true)).cloned()?;
-        let now = self.world.at();
-        let found = self
-            .world
-            .store
-            .session_of_cookie(&HostName::new(host).unwrap(), &value, now);
-        found.unwrap()
-    }
-
-    pub(super) fn is_in(&mut self, host: &'static str) -> bool {
-        self.session(host)
-            .is_some_and(|session| session.standing == Standing::Live)
-    }
-
-    /// What the request path answers to who is not signed in: the address of the sign-in, and a cookie here where there is none.
-    fn turned_away(&mut self, host: &'static str, target: &str) -> String {
-        let name = Cookie::Arrival.name(true);
-        let fresh = || state::Secret::random().unwrap().reveal().to_owned();
-        let kept = self
-            .host(host)
-            .cookies
-            .entry(name.to_owned())
-            .or_insert_with(fresh)
-            .clone();
-        let arrival = Arrival::of(&state::Secret::presented(&kept));
-        let pairs = [
-            ("return_host", host),
-            ("return_to", target),
-            ("arrival", arrival.as_str()),
-        ];
-        with_query("/signin", &pairs)
-    }
-
-    /// Goes to an address, on whichever host.
-    async fn get(&mut self, address: &str) -> Seen {
-        for host in [GRAFANA, WIKI] {
-            if let Some(target) = address.strip_prefix(&format!("https://{host}")) {
-                let target = target.to_owned();
-                return self.host(host).get(&target).await;
-            }
-        }
-        self.gate.get(address).await
-    }
-
-    /// Follows until it stands before something that is not the gateway's: the address of a page of a service, or the status of a page.
-    async fn follow(&mut self, mut address: String) -> Result<String, Seen> {
-        for _ in 0..20 {
-            if address.starts_with("https://idp.example/auth?") {
-                self.rounds += 1;
-                let code = self.world.idp.code_for(&address);
-                let state = query(&address, "state").unwrap();
-                let pairs = [
-                    ("code", code.as_str()),
-                    ("state", &state),
-                    ("iss", "https://idp.example"),
-                ];
-                address = with_query("/callback", &pairs);
-                continue;
-            }
-            let is_service = [GRAFANA, WIKI]
-                .iter()
-                .any(|host| address.starts_with(&format!("https://{host}/")));
-            if is_service && !address.contains("/.gatescribe/") {
-                return Ok(address);
-            }
-            let seen = self.get(&address).await;
-            if seen.status != StatusCode::SEE_OTHER {
-                return Err(seen);
-            }
-            address = seen.location();
-        }
-        panic!("led in circles");
-    }
-
-    /// Opens a page of a service as somebody who is not signed in there.
-    pub(super) async fn open(&mut self, host: &'static str, target: &str) -> Result<String, Seen> {
-        let away = self.turned_away(host, target);
-        self.follow(away).await
-    }
-
-    /// Up to the address with the code, which is not gone to yet.
-    async fn code(&mut self, host: &'static str, target: &str) -> String {
-        let away = self.turned_away(host, target);
-        self.gate.get(&away).await.location()
-    }
-}
 
 fn sets_a_cookie(seen: &Seen) -> bool {
     seen.headers.contains_key(header::SET_COOKIE)
@@ -576,11 +459,43 @@ async fn a_provider_that_hangs_keeps_nobody_waiting_longer_than_they_would() {
         .unwrap_or_else(|seen| panic!("{}", seen.body));
     let session = surfer.session(GRAFANA).unwrap();
     world.idp.gate.forget_permits(usize::MAX >> 3);
+    let before = world.idp.requests.load(std::sync::atomic::Ordering::SeqCst);
     for (passed, silent) in [(300, false), (3_300, true)] {
         world.pass(Duration::from_secs(passed));
-        let word = world.renewals.before_use(&session, Duration::from_secs(1)).await;
-        assert_eq!(matches!(word, Word::Silent(_)), silent, "{word:?}");
+        for _ in 0..20 {
+            let word = world.renewals.before_use(&session, Duration::from_secs(1)).await;
+            assert_eq!(matches!(word, Word::Silent(_)), silent, "{word:?}");
+        }
     }
+    let asked = world.idp.requests.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(asked, before + 1, "nobody queues up behind the first");
+}
+
+/// A page asks for many things at once. After hours the first of them asks the provider, and what it says counts for all.
+#[tokio::test]
+async fn who_waits_behind_somebody_who_asks_the_provider_is_let_in_by_what_it_says() {
+    use crate::Word;
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(GRAFANA, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let session = surfer.session(GRAFANA).unwrap();
+    world.pass(Duration::from_secs(2 * 3_600));
+    let requests = || world.idp.requests.load(std::sync::atomic::Ordering::SeqCst);
+    let (before, held) = (requests(), world.idp.gate.forget_permits(usize::MAX >> 3));
+    let patience = Duration::from_secs(60);
+    let mut first = std::pin::pin!(world.renewals.before_use(&session, patience));
+    while requests() == before {
+        assert!(futures::poll!(&mut first).is_pending());
+        tokio::task::yield_now().await;
+    }
+    let mut second = std::pin::pin!(world.renewals.before_use(&session, patience));
+    assert!(futures::poll!(&mut second).is_pending());
+    world.idp.gate.add_permits(held);
+    assert_eq!(tokio::join!(first, second), (Word::AskedFor, Word::AskedFor));
+    assert_eq!(requests(), before + 1);
 }
 
 /// The provider does not do what was asked of it, and what was asked for would ask again.
@@ -740,6 +655,15 @@ async fn without_a_provider_a_new_sign_in_gets_a_page_and_who_is_signed_in_goes_
     assert!(seen.body.contains("Nobody can sign in right now"), "{}", seen.body);
     assert!(
         seen.body.contains("href=\"https://grafana.example/d/x\""),
+        "{}",
+        seen.body
+    );
+    let away = stranger.gate.get("/signin?return_to=/audit").await.location();
+    let code = world.idp.code_for(&away);
+    let seen = stranger.gate.come_back(&away, &code).await;
+    assert!(
+        seen.body
+            .contains("href=\"https://gate.example/signin?return_to=%2Faudit\""),
         "{}",
         seen.body
     );

@@ -406,16 +406,16 @@ impl Store {
         provider_sid: &str,
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StateError> {
-        self.write(|transaction| {
-            end_by_issuer(
-                transaction,
-                issuer,
-                Some(provider_sid),
-                None,
-                EndReason::ProviderLogout,
-                now,
-            )
-        })
+        // Whoever likes can ask, so what is not there costs a look into an index and no write.
+        let ids = self.read(|connection| {
+            let mut statement = connection.prepare_cached(BY_PROVIDER_SID)?;
+            let ids = statement.query_map(params![issuer, provider_sid], |row| row.get::<_, String>(0))?;
+            Ok(ids.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write(|transaction| end_all(transaction, &ids, EndReason::ProviderLogout, now))
     }
 
     fn seal_tokens(&self, id: &SessionId, tokens: &ProviderTokens) -> Result<Vec<u8>, StateError> {
@@ -423,6 +423,8 @@ impl Store {
         self.keys.seal("sessions", id.as_str(), &plain)
     }
 }
+
+const BY_PROVIDER_SID: &str = "SELECT id FROM sessions WHERE issuer = ?1 AND provider_sid = ?2 AND revoked_at IS NULL";
 
 pub(crate) fn find(
     connection: &rusqlite::Connection,

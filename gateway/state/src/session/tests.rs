@@ -656,3 +656,34 @@ fn sweeping_removes_what_is_past_and_nothing_else() {
     );
     assert_eq!(store.sweep(at(36_001 + 86_400)).unwrap().sessions, 1);
 }
+
+/// Whoever likes can ask by a name, so that it must not read all sessions.
+#[test]
+fn sessions_are_found_by_the_providers_name_in_an_index_and_end_by_it() {
+    let store = test_store();
+    let plan = |connection: &rusqlite::Connection| {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {BY_PROVIDER_SID}"))?;
+        let lines = statement.query_map(params!["", ""], |row| row.get::<_, String>(3))?;
+        Ok(lines.collect::<Result<Vec<_>, _>>()?.join("; "))
+    };
+    let plan = store.read(plan).unwrap();
+    assert!(
+        plan.contains("USING INDEX sessions_by_provider_sid") && !plan.contains("SCAN"),
+        "{plan}"
+    );
+    let (session, _) = begin(&store, &alice(), NOW);
+    let revision = store.revision();
+    let end = |issuer: &str, sid: &str| store.end_by_provider_session(issuer, sid, at(1)).unwrap();
+    for (issuer, sid) in [
+        ("https://idp.example", "another-session"),
+        ("https://idp.example/", "provider-session"),
+        ("https://idp.example", ""),
+    ] {
+        assert!(end(issuer, sid).is_empty(), "{issuer} {sid}");
+    }
+    assert_eq!(store.revision(), revision);
+    assert_eq!(end("https://idp.example", "provider-session"), [session.id.clone()]);
+    assert!(store.revision() > revision && end("https://idp.example", "provider-session").is_empty());
+    let standing = store.session(&session.id, at(1)).unwrap().unwrap().standing;
+    assert_eq!(standing, Standing::Ended(EndReason::ProviderLogout));
+}

@@ -133,6 +133,14 @@ impl Back {
         }
     }
 
+    /// Where to begin again by hand: the page of the service, which sends whoever is not signed in on their way, or our own sign-in.
+    pub(crate) fn again(&self, url: &GatewayUrl, is_published: impl Fn(&HostName) -> bool) -> String {
+        match self.host {
+            Some(_) => self.address(url, is_published),
+            None => with_query(&url.at("/signin"), &[("return_to", &self.target)]),
+        }
+    }
+
     /// The browser that left this host; none where another one was left.
     pub(crate) fn arrival_at(&self, host: &HostName) -> Option<&Arrival> {
         self.arrival.as_ref().filter(|_| self.host.as_ref() == Some(host))
