@@ -74,6 +74,8 @@ fn session(person: Option<&Person>) -> String {
         "userUnlocked" => "unlocked a user".to_owned(),
         "partKeysRotated" => "had new keys made for parts".to_owned(),
         "partKeysRestored" => "put keys of parts and recordings back".to_owned(),
+        "assertionExchanged" => "an assertion for another service given".to_owned(),
+        "exchangeRefused" => "an assertion for another service refused".to_owned(),
         "credentialRefused" => "credential refused".to_owned(),
         "logoutTokenRefused" => "logout token refused".to_owned(),
         other => plain(other),
