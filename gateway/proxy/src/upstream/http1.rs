@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -132,6 +132,7 @@ pub(super) async fn send<B: SendBody>(
         Err(why) => return Err(Failed::Final { why }),
     };
     let all_taken = body.all_taken();
+    let in_doubt = call.leaves_in_doubt(body.size_hint().exact() == Some(0));
     let (sent_body, kept_body) = if body.is_end_stream() {
         (Http1Body::Empty, Some(body))
     } else {
@@ -171,7 +172,9 @@ pub(super) async fn send<B: SendBody>(
             });
         }
     };
-    accept(lease, call.class, &head.headers, response, &all_taken)
+    // An answer before the request's end leaves the framing of what follows in doubt, too.
+    let may_go_on = !in_doubt && all_taken.load(Ordering::Acquire);
+    accept(lease, call.class, &head.headers, response, may_go_on)
 }
 
 fn failed<T>(error: &hyper::Error, outgoing: Option<T>) -> Failed<T> {
@@ -189,13 +192,13 @@ fn failed<T>(error: &hyper::Error, outgoing: Option<T>) -> Failed<T> {
     }
 }
 
-/// Looks at the head and decides whether the connection may ever serve another request.
+/// Looks at the head and decides whether the connection may ever serve another request; `may_go_on`: what was sent lets it.
 fn accept<B: SendBody, T>(
     lease: Http1Lease<B>,
     class: StreamClass,
     asked: &http::HeaderMap,
     response: Response<Incoming>,
-    all_taken: &AtomicBool,
+    may_go_on: bool,
 ) -> Result<Response<UpstreamBody<B>>, Failed<T>> {
     let (head, incoming) = response.into_parts();
     let checked = answer::check_status(head.status, class, asked, &head.headers).and_then(|()| {
@@ -212,9 +215,7 @@ fn accept<B: SendBody, T>(
         lease.hand_over();
         return Ok(Response::from_parts(head, UpstreamBody::empty()));
     }
-    // An answer before the request's end leaves the framing of what follows in doubt.
-    let is_early = !all_taken.load(Ordering::Acquire);
-    let fit = class != StreamClass::Upgrade && !is_early && !answer::authenticates_connection(&head.headers);
+    let fit = class != StreamClass::Upgrade && may_go_on && !answer::authenticates_connection(&head.headers);
     Ok(Response::from_parts(head, UpstreamBody::http1(incoming, lease, fit)))
 }
 

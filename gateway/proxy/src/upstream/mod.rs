@@ -12,7 +12,8 @@
 //!   answers through a `proxy` subresource, are HTTP/1.1 (I-05).
 //! - A request goes out again only if it provably was not processed, or, where the caller says it is a pure read, if
 //!   nothing was answered (I-06, I-07, UPS-03, UPS-04). Everything else is [`SendError::Unknown`].
-//! - An HTTP/1.1 connection serves the next request only after a clean end on both sides (H1-29, promise 7).
+//! - An HTTP/1.1 connection serves the next request only after a clean end on both sides (H1-29, promise 7), and one to a service
+//!   none behind a body, which the service may not have read.
 //! - A truncated answer ends in an error, never cleanly (UPS-01, G-07).
 //!
 //! And when it is full? Sockets per class, requests waiting and the time they wait are bounded ([`Limits`]); beyond that
@@ -136,6 +137,13 @@ impl Call {
     pub fn of_host(mut self, host: HeaderValue) -> Self {
         self.host = Some(host);
         self
+    }
+
+    /// Whether nobody can know where the next request begins on an HTTP/1.1 connection that carried this one. A service may answer
+    /// without having read the body and take it for the next request, then under whatever name that one is sent (promise 7); nothing
+    /// in its answer says whether it has. The Kubernetes API is known to read what it is sent, or to close.
+    const fn leaves_in_doubt(&self, is_bodiless: bool) -> bool {
+        matches!(self.expected, Expected::Nobody) && !is_bodiless && !matches!(self.class, StreamClass::Upgrade)
     }
 
     /// The same, for a pure read.

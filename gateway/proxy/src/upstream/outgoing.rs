@@ -105,6 +105,9 @@ pub(super) fn head_for(
     match protocol {
         Protocol::Http1 => {
             headers.insert(HOST, call.host.as_ref().unwrap_or(server.host_header()).clone());
+            if call.leaves_in_doubt(length.exact() == Some(0)) {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             *request.version_mut() = Version::HTTP_11;
         }
         Protocol::Http2 => {

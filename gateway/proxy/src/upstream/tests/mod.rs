@@ -7,6 +7,7 @@ mod framed;
 mod http1;
 mod http2;
 mod plain;
+mod services;
 mod values;
 
 use std::sync::Arc;

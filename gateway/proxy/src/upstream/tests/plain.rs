@@ -54,6 +54,16 @@ impl Peer {
         }
     }
 
+    /// The next request head, or nothing where the gateway closes before one.
+    pub(super) async fn head_or_end(&mut self) -> Option<String> {
+        while !self.unread.windows(4).any(|four| four == b"\r\n\r\n") {
+            if self.more().await == 0 {
+                return None;
+            }
+        }
+        Some(self.head().await)
+    }
+
     pub(super) async fn bytes(&mut self, length: usize) -> Vec<u8> {
         while self.unread.len() < length {
             assert!(self.more().await > 0, "closed before the body's end");
