@@ -27,6 +27,7 @@ use super::error::{BadAnswer, Failed, Why};
 use super::lane::{Http1Lease, Place};
 use super::outgoing::{BoxError, Outgoing, Replayed, SendBody, head_for};
 use super::socket::Socket;
+use super::taken::within;
 use super::{Call, StreamClass};
 
 /// One connection; destroyed when dropped.
@@ -131,7 +132,7 @@ pub(super) async fn send<B: SendBody>(
         Ok(request) => request,
         Err(why) => return Err(Failed::Final { why }),
     };
-    let all_taken = body.all_taken();
+    let taken = body.begins();
     let in_doubt = call.leaves_in_doubt(body.size_hint().exact() == Some(0));
     let (sent_body, kept_body) = if body.is_end_stream() {
         (Http1Body::Empty, Some(body))
@@ -147,7 +148,7 @@ pub(super) async fn send<B: SendBody>(
         // First: the flood and the answer behind it may come in one read.
         biased;
         () = flood.noticed() => return Err(Failed::Final { why: BadAnswer::TooManyInterim.into() }),
-        answer = within(limit, answer) => answer,
+        answer = within(limit, &taken, answer) => answer,
     };
     let response = match answer {
         None => {
@@ -173,7 +174,7 @@ pub(super) async fn send<B: SendBody>(
         }
     };
     // An answer before the request's end leaves the framing of what follows in doubt, too.
-    let may_go_on = !in_doubt && all_taken.load(Ordering::Acquire);
+    let may_go_on = !in_doubt && taken.is_all();
     accept(lease, call.class, &head.headers, response, may_go_on)
 }
 
@@ -217,13 +218,6 @@ fn accept<B: SendBody, T>(
     }
     let fit = class != StreamClass::Upgrade && may_go_on && !answer::authenticates_connection(&head.headers);
     Ok(Response::from_parts(head, UpstreamBody::http1(incoming, lease, fit)))
-}
-
-async fn within<T>(limit: Option<Duration>, answer: impl Future<Output = T>) -> Option<T> {
-    match limit {
-        None => Some(answer.await),
-        Some(limit) => tokio::time::timeout(limit, answer).await.ok(),
-    }
 }
 
 /// Counts interim answers, which hyper skips without end.

@@ -30,6 +30,7 @@ use super::lane::{Http2Lease, Place, Shared};
 use super::metrics::ByClass;
 use super::outgoing::{Outgoing, SendBody, head_for};
 use super::socket::Socket;
+use super::taken::within;
 use super::upload::{Upload, UploadBroken};
 use super::{Call, StreamClass};
 
@@ -261,21 +262,18 @@ pub(super) async fn send<B: SendBody>(
         }
         Err(_) => return Err(Failed::Final { why: Why::Head }),
     };
+    let taken = body.begins();
     let mut exchange = Exchange {
         answer,
         interim: 0,
         upload: Upload::new(stream, body),
     };
-    let answered = match call.answer_within {
-        None => exchange.run().await,
-        Some(limit) => match tokio::time::timeout(limit, exchange.run()).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                return Err(Failed::Final {
-                    why: Why::AnswerTimedOut { within: limit },
-                });
-            }
-        },
+    let Some(answered) = within(call.answer_within, &taken, exchange.run()).await else {
+        return Err(Failed::Final {
+            why: Why::AnswerTimedOut {
+                within: call.answer_within.unwrap_or_default(),
+            },
+        });
     };
     match answered {
         Ok(response) => accept(lease, call.class, &head.headers, response, exchange.upload),

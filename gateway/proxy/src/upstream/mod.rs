@@ -31,6 +31,7 @@ mod metrics;
 mod outgoing;
 mod pool;
 mod socket;
+mod taken;
 mod upload;
 
 #[cfg(test)]
@@ -98,8 +99,8 @@ pub struct Call {
     pub repeat: Repeat,
     /// The host that the request names; `None`: the server's own.
     pub host: Option<HeaderValue>,
-    /// How long the answer's head may take after sending began; `None`: as long as the caller waits. The caller adds
-    /// the request's own `timeout` (G-04).
+    /// How long the answer's head may take once the other side has all of the request, and how long it may take nothing of what there
+    /// is of one; `None`: as long as the caller waits. The caller adds the request's own `timeout` (G-04).
     pub answer_within: Option<Duration>,
 }
 

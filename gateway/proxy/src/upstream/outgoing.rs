@@ -7,8 +7,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
@@ -19,6 +18,7 @@ use reach::{Protocol, Server};
 
 use super::error::{SendError, Why};
 use super::identity::{assert_identity, assert_no_credential};
+use super::taken::Taken;
 use super::{Call, IdentityBroken, Repeat, StreamClass};
 
 /// What request bodies must be able to do; every body of bytes that may move between tasks does.
@@ -182,7 +182,7 @@ pub(super) struct Replayed<B> {
     kept_bytes: usize,
     rest: B,
     state: State,
-    sent: Arc<AtomicBool>,
+    taken: Arc<Taken>,
     remaining: Option<u64>,
 }
 
@@ -196,21 +196,22 @@ enum State {
 impl<B: SendBody> Replayed<B> {
     fn new(rest: B) -> Self {
         let remaining = rest.size_hint().exact();
-        let sent = Arc::new(AtomicBool::new(rest.is_end_stream()));
+        let taken = Arc::new(Taken::new(rest.is_end_stream()));
         Self {
             again: VecDeque::new(),
             kept: Vec::new(),
             kept_bytes: 0,
             rest,
             state: State::Untouched,
-            sent,
+            taken,
             remaining,
         }
     }
 
-    /// Tells, wherever the body is then, whether all of it was taken.
-    pub(super) fn all_taken(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.sent)
+    /// It goes out from now. Tells, wherever the body is then, how much of it was taken.
+    pub(super) fn begins(&self) -> Arc<Taken> {
+        self.taken.begins(self.is_end_stream());
+        Arc::clone(&self.taken)
     }
 
     fn untouched(self) -> Option<B> {
@@ -228,7 +229,6 @@ impl<B: SendBody> Replayed<B> {
                 self.again = again;
                 self.kept_bytes = 0;
                 self.remaining = self.size_hint().exact();
-                self.sent.store(false, Ordering::Release);
                 true
             }
         }
@@ -249,7 +249,9 @@ impl<B: SendBody> Replayed<B> {
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
         self.remaining = self.remaining.map(|left| left.saturating_sub(length));
         if self.remaining == Some(0) || self.is_end_stream() {
-            self.sent.store(true, Ordering::Release);
+            self.taken.ends();
+        } else {
+            self.taken.goes_on();
         }
     }
 }
@@ -265,9 +267,12 @@ impl<B: SendBody> Body for Replayed<B> {
             this.count(&data);
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let frame = ready!(Pin::new(&mut this.rest).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut this.rest).poll_frame(cx) else {
+            this.taken.waits_for_client();
+            return Poll::Pending;
+        };
         match &frame {
-            None => this.sent.store(true, Ordering::Release),
+            None => this.taken.ends(),
             Some(Ok(frame)) => match frame.data_ref() {
                 Some(data) => {
                     let data = data.clone();
@@ -276,7 +281,7 @@ impl<B: SendBody> Body for Replayed<B> {
                 }
                 None => {
                     this.state = State::Gone;
-                    this.sent.store(true, Ordering::Release);
+                    this.taken.ends();
                 }
             },
             Some(Err(_)) => this.state = State::Gone,

@@ -1,4 +1,4 @@
-//! What services do that the Kubernetes API does not: leave bodies unread.
+//! What services do that the Kubernetes API does not: leave bodies unread, and take long ones.
 
 use super::framed::*;
 use super::plain::{OK, Plain};
@@ -8,6 +8,13 @@ const SHORT: StreamClass = StreamClass::Short;
 
 fn service_call() -> Call {
     Call::new(SHORT, Expected::Nobody)
+}
+
+fn patient_for(limit: Duration) -> Call {
+    Call {
+        answer_within: Some(limit),
+        ..service_call()
+    }
 }
 
 /// As what goes to a service: nobody is named.
@@ -122,4 +129,107 @@ async fn over_http_2_a_body_costs_no_connection() {
         sent = fire(&pool, service_call(), message);
     }
     assert_eq!(pool.metrics().connections(SHORT), 1);
+}
+
+/// Lets so much time pass at once, of which the machine takes none.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn the_time_for_an_answer_begins_when_the_body_has_been_taken() {
+    let upstream = Plain::new().await;
+    let pool = upstream.pool();
+    let (feed, body) = fed();
+    let sent = fire(
+        &pool,
+        patient_for(LIMIT),
+        unnamed(request(Method::POST, "/upload", body)),
+    );
+    let mut peer = upstream.accept().await;
+    peer.head().await;
+    for _ in 0..3 {
+        feed.send(Ok(Bytes::from_static(b"piece"))).unwrap();
+        assert_eq!(peer.bytes(10).await, b"5\r\npiece\r\n");
+        pass(LIMIT * 2).await;
+    }
+    drop(feed);
+    assert_eq!(peer.bytes(5).await, b"0\r\n\r\n");
+    pass(LIMIT - Duration::from_secs(5)).await;
+    peer.write(OK).await;
+    assert_eq!(text(sent.await.unwrap().unwrap()).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn the_time_for_an_answer_that_does_not_come_is_over_behind_the_body() {
+    let upstream = Plain::new().await;
+    let pool = upstream.pool();
+    let (feed, body) = fed();
+    let sent = fire(
+        &pool,
+        patient_for(LIMIT),
+        unnamed(request(Method::POST, "/upload", body)),
+    );
+    let mut peer = upstream.accept().await;
+    peer.head().await;
+    feed.send(Ok(Bytes::from_static(b"piece"))).unwrap();
+    assert_eq!(peer.bytes(10).await, b"5\r\npiece\r\n");
+    pass(LIMIT).await;
+    assert!(!sent.is_finished());
+    drop(feed);
+    assert_eq!(peer.bytes(5).await, b"0\r\n\r\n");
+    pass(LIMIT).await;
+    assert!(matches!(unknown(sent.await.unwrap()), Why::AnswerTimedOut { within } if within == LIMIT));
+    peer.closed().await;
+}
+
+/// Nothing of the client's holds it up, so the service's time runs.
+#[tokio::test]
+async fn a_service_that_takes_nothing_of_a_body_is_given_up() {
+    let upstream = Plain::new().await;
+    let pool = upstream.pool();
+    let (feed, body) = fed();
+    for _ in 0..256 {
+        feed.send(Ok(Bytes::from(vec![b'x'; 256 * 1024]))).unwrap();
+    }
+    let sent = fire(
+        &pool,
+        patient_for(SOON),
+        unnamed(request(Method::POST, "/upload", body)),
+    );
+    let mut peer = upstream.accept().await;
+    peer.head().await;
+    assert!(matches!(unknown(sent.await.unwrap()), Why::AnswerTimedOut { .. }));
+    drop(feed);
+}
+
+#[tokio::test]
+async fn over_http_2_too_the_time_for_an_answer_begins_when_the_body_has_been_taken() {
+    let upstream = Framed::new().await;
+    let limits = Limits {
+        ping_interval: LIMIT * 10,
+        ..Limits::default()
+    };
+    let pool = pool_with(upstream.cluster(), limits);
+    let (feed, body) = fed();
+    let sent = fire(
+        &pool,
+        patient_for(LIMIT),
+        unnamed(request(Method::POST, "/upload", body)),
+    );
+    let mut peer = upstream.accept(100).await;
+    let stream = peer.request().await;
+    for _ in 0..3 {
+        feed.send(Ok(Bytes::from_static(b"piece"))).unwrap();
+        assert_eq!(peer.next(DATA).await.payload, b"piece");
+        pass(LIMIT * 2).await;
+    }
+    drop(feed);
+    assert!(peer.body().await.is_empty());
+    peer.answer(stream, "ok").await;
+    assert_eq!(text(sent.await.unwrap().unwrap()).await.unwrap(), "ok");
 }
