@@ -1,5 +1,11 @@
 //! Who has not signed in and does what a rule lets the public do: nobody in particular, with budgets of their own.
+//!
+//! Addresses cost whoever has many of them nothing, so they share a few callers: else each new one had a budget of the ledger, a place among
+//! those who are told apart, which people need, and keys of its own in the state file, for good.
 
+use std::net::IpAddr;
+
+use aws_lc_rs::digest;
 use model::subject::{Subject, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 
@@ -13,7 +19,7 @@ use crate::refusal::Refusal;
 /// None is known: the parts are ours.
 pub(crate) fn public(address: &str) -> Result<Identity, Refusal> {
     let subject = Subject::new(SubjectParts {
-        id: subject_id(PUBLIC, address),
+        id: subject_id(PUBLIC, &caller(address)),
         kind: SubjectKind::Public,
         issuer: PUBLIC.to_owned(),
         subject: PUBLIC.to_owned(),
@@ -40,5 +46,43 @@ pub(crate) fn public(address: &str) -> Result<Identity, Refusal> {
     }))
 }
 
+/// As so many callers the public counts: a hostile address harms that share of it.
+const CALLERS: u8 = 16;
+
+/// Which of them an address is. Of IPv6 the network counts, as one machine has all addresses in it (RFC 4291 §2.5.4).
+fn caller(address: &str) -> String {
+    let network = match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.octets().to_vec(),
+        Ok(IpAddr::V6(address)) => address.octets().into_iter().take(8).collect(),
+        Err(_) => Vec::new(),
+    };
+    let hashed = digest::digest(&digest::SHA256, &network);
+    let number = hashed.as_ref().first().copied().unwrap_or_default() % CALLERS;
+    number.to_string()
+}
+
 /// No issuer has this URL, and no user name may begin so where people are named.
 const PUBLIC: &str = "public";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn id(address: &str) -> String {
+        public(address).unwrap().subject().id().to_string()
+    }
+
+    #[test]
+    fn promise_8_however_many_addresses_call_they_are_a_few_of_the_public() {
+        let v4 = (0..2_000_u32).map(|number| format!("10.{}.{}.7", number / 250, number % 250));
+        let v6 = (0..2_000_u32).map(|number| format!("2001:db8:{number:x}::1"));
+        let all: BTreeSet<String> = v4.chain(v6).map(|address| id(&address)).collect();
+        assert_eq!(all.len(), usize::from(CALLERS), "and all of them are used");
+        assert_eq!(id("10.1.2.3"), id("::ffff:10.1.2.3"));
+        let machine: BTreeSet<String> = (0..200).map(|number| id(&format!("2001:db8::{number:x}"))).collect();
+        assert_eq!(machine.len(), 1, "one machine has many addresses");
+        assert_eq!(id("not an address"), id(""));
+    }
+}
