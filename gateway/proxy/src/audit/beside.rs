@@ -78,7 +78,7 @@ impl Station {
         append: impl Fn(Vec<u8>, Vec<ledger::Part>) -> T,
     ) -> Result<T, Refusal> {
         let judged = self.judged(trail);
-        let options = trail.options();
+        let (options, path) = (trail.options(), trail.told_path());
         let asked_keys = trail.query_keys();
         let keys: Vec<&str> = asked_keys.named.iter().map(String::as_str).collect();
         let mut origin = None;
@@ -86,7 +86,7 @@ impl Station {
             by: self.by(trail, &mut origin),
             effective: trail.effective(),
             net: Some(trail.network()),
-            req: Some(asked(judged, trail.request((&keys, asked_keys.count), &options))),
+            req: Some(asked(judged, trail.request((&keys, asked_keys.count), &options, &path))),
             body: trail.body.get().map(|kept| &kept.seen),
             decision: trail.decided(),
             audit: judged.map(level::Judged::written),

@@ -483,7 +483,7 @@ impl Station {
         }
         let asked_keys = trail.query_keys();
         let keys: Vec<&str> = asked_keys.named.iter().map(String::as_str).collect();
-        let options = trail.options();
+        let (options, path) = (trail.options(), trail.told_path());
         let (rules, rules_count) = trail::first_few(rules);
         let decided = Decided {
             allowed: false,
@@ -504,7 +504,7 @@ impl Station {
             effective: trail.effective(),
             presented: trail.presented(),
             net: Some(trail.network()),
-            req: Some(asked(judged, trail.request((&keys, asked_keys.count), &options))),
+            req: Some(asked(judged, trail.request((&keys, asked_keys.count), &options, &path))),
             decision: Some(decided),
             audit: judged.map(level::Judged::written),
             outcome: Some(outcome),
@@ -529,9 +529,10 @@ impl Station {
             status: Some(status),
             ..bare(Answer::Answered)
         };
+        let path = trail.told_path();
         let record = Record {
             net: Some(trail.network()),
-            req: Some(trail.request((&[], None), "")),
+            req: Some(trail.request((&[], None), "", &path)),
             outcome: Some(outcome),
             ..trail.head(&self.boot, now)
         };

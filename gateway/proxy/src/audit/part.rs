@@ -270,7 +270,10 @@ pub(super) type Sealed = (Vec<Part>, Vec<ledger::Part>);
 
 /// What of this request is kept beside its record, not sealed yet.
 pub(super) fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
-    let mut loose = trail.target.as_ref().map(of_target).unwrap_or_default();
+    let target = trail.target.as_ref();
+    let mut loose = target
+        .map(|target| of_target(target, trail.path_beside(target)))
+        .unwrap_or_default();
     let agent = trail.whole_agent().unwrap_or_default();
     loose.push((Class::Agent, agent.as_bytes().to_vec()));
     loose.retain(|(_, bytes)| !bytes.is_empty());
@@ -283,14 +286,14 @@ pub(super) fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
     loose
 }
 
-fn of_target(target: &Target) -> Vec<(Class, Vec<u8>)> {
+fn of_target(target: &Target, path: &str) -> Vec<(Class, Vec<u8>)> {
     let asked = target.query_raw().unwrap_or_default();
     // A kubelet's `/run` has its command under a name of its own.
     let by_kubelet = runs_a_command(target);
     let command = words::pairs(asked).filter(|(key, _)| key == "command" || (by_kubelet && key == "cmd"));
     let command: Vec<String> = command.map(|(key, value)| format!("{key}={value}")).collect();
     vec![
-        (Class::Path, words::beside(target.path_raw()).as_bytes().to_vec()),
+        (Class::Path, path.as_bytes().to_vec()),
         (Class::Command, command.join("&").into_bytes()),
         (Class::Query, query::beside(asked).into_bytes()),
     ]
@@ -509,7 +512,8 @@ mod tests {
     #[test]
     fn a_command_is_kept_however_it_is_spelled_and_whoever_is_to_run_it() {
         let kept = |target: &str| {
-            let parts = of_target(&Target::parse(target.as_bytes()).unwrap()).into_iter();
+            let target = Target::parse(target.as_bytes()).unwrap();
+            let parts = of_target(&target, words::beside(target.path_raw())).into_iter();
             let command = parts
                 .filter(|(class, _)| *class == Class::Command)
                 .map(|(_, bytes)| bytes);

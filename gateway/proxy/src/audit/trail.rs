@@ -358,6 +358,23 @@ impl Trail {
         })
     }
 
+    /// What of the path may stand in the record.
+    pub(crate) fn told_path(&self) -> Cow<'_, str> {
+        let raw = self.target.as_ref().map_or("", Target::path_raw);
+        match self.service {
+            Some(_) => words::service_path(raw),
+            None => Cow::Borrowed(words::path(raw)),
+        }
+    }
+
+    /// What of the path is kept beside the record.
+    pub(super) fn path_beside<'t>(&self, target: &'t Target) -> &'t str {
+        match self.service {
+            Some(_) => words::beside_service(target.path_raw()),
+            None => words::beside(target.path_raw()),
+        }
+    }
+
     pub(super) fn network(&self) -> Network<'_> {
         Network {
             ip: &self.peer.ip,
@@ -414,13 +431,14 @@ impl Trail {
         &'a self,
         (query_keys, query_count): (&'a [&'a str], Option<usize>),
         options: &'a str,
+        path: &'a str,
     ) -> Request<'a> {
         let facts = self.facts.as_ref();
         let resource = facts.filter(|facts| facts.is_resource_request());
         let some = |text: &'a str| (!text.is_empty()).then_some(text);
         Request {
             method: self.method.as_str(),
-            path: self.target.as_ref().map_or("", |target| words::path(target.path_raw())),
+            path,
             query_keys,
             query_count,
             options,

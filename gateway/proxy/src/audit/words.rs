@@ -21,6 +21,15 @@ const MOST_SEGMENT: usize = 32;
 const MOST_PATH: usize = 1_024;
 /// A query key.
 const MOST_KEY: usize = 32;
+/// A segment of a service's path, its digits together, a word in it, a number alone and at a word; how many parts may be of letters and digits,
+/// and how much of them no word.
+const MOST_NAME: usize = 64;
+const MOST_DIGITS: usize = 14;
+const MOST_WORD: usize = 16;
+const MOST_NUMBER: usize = 10;
+const MOST_AT_WORD: usize = 4;
+const MOST_MIXED: usize = 3;
+const MOST_JUMBLED: usize = 5;
 
 fn is_plain(text: &str, most: usize, marks: &str) -> bool {
     let marks = marks.as_bytes();
@@ -80,11 +89,104 @@ pub(super) fn path(raw: &str) -> &str {
     let kept = match segments.first().copied() {
         Some("api") => before_tail(&segments, 2),
         Some("apis") => before_tail(&segments, 3),
-        _ => segments
-            .iter()
-            .take_while(|segment| segment.is_empty() || is_plain(segment, MOST_SEGMENT, "-_.~"))
-            .count(),
+        _ => before_first(&segments, |segment| !is_plain(segment, MOST_SEGMENT, "-_.~")),
     };
+    up_to(raw, &segments, kept)
+}
+
+/// What stands in a record where the rest of a service's path is left out. No path has it: all are ASCII.
+const LEFT_OUT: &str = "…";
+
+/// The path of a call to an HTTP service as a record has it: its segments up to the first that is not made of words and small numbers, and
+/// where that is not all, a mark. A service chooses its paths, whatever they begin with, and puts what opens a door into some: the key of a
+/// snapshot, of an invitation, of a webhook. Those are drawn by lot, and nearly never look like words.
+pub(super) fn service_path(raw: &str) -> Cow<'_, str> {
+    let kept = told_of_service(raw);
+    if kept.len() == raw.len() {
+        return Cow::Borrowed(raw);
+    }
+    Cow::Owned(format!("{kept}{LEFT_OUT}"))
+}
+
+/// The part of a service's raw path that is kept beside its record: what [`service_path`] leaves out, or all of it where the record cuts that.
+pub(super) fn beside_service(raw: &str) -> &str {
+    let kept = told_of_service(raw).len();
+    let is_cut = kept.saturating_add(LEFT_OUT.len()) > MOST_PATH;
+    let from = if is_cut { 0 } else { kept };
+    raw.get(from..).unwrap_or_default()
+}
+
+fn told_of_service(raw: &str) -> &str {
+    let segments: Vec<&str> = raw.split('/').skip(1).collect();
+    up_to(raw, &segments, before_first(&segments, |segment| !is_in_words(segment)))
+}
+
+/// Whether it is a name as people and programs write them, and no word of chance: words and small numbers, joined by marks.
+fn is_in_words(segment: &str) -> bool {
+    let (mut digits, mut mixed, mut jumbled) = (0_usize, 0_usize, 0_usize);
+    for part in segment.split("%20").flat_map(|part| part.split(['-', '_', '.', '~'])) {
+        let of_part = part.bytes().filter(u8::is_ascii_digit).count();
+        digits = digits.saturating_add(of_part);
+        mixed = mixed.saturating_add(usize::from(of_part > 0 && of_part < part.len()));
+        if !is_word(part) {
+            jumbled = jumbled.saturating_add(part.len());
+            if !is_plain(part, MOST_JUMBLED, "") {
+                return false;
+            }
+        }
+    }
+    // What is short may be anything (`k8s`, `iX`), and what is joined of many short ones may be a key.
+    segment.len() <= MOST_NAME && digits <= MOST_DIGITS && mixed <= MOST_MIXED && jumbled <= MOST_JUMBLED
+}
+
+/// `reports`, `README`, `getUser`, `2026`, `Q3`, `2nd`, `v1beta1`, nothing.
+fn is_word(part: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let in_letters = |text: &str| text.len() <= MOST_WORD && is_spelled(text);
+    let (before, behind) = (part.trim_end_matches(is_digit), part.trim_start_matches(is_digit));
+    let (at_end, at_begin) = (
+        part.len().saturating_sub(before.len()),
+        part.len().saturating_sub(behind.len()),
+    );
+    before.is_empty() && at_end <= MOST_NUMBER
+        || in_letters(before) && at_end <= MOST_AT_WORD
+        || in_letters(behind) && at_begin <= MOST_AT_WORD
+        || is_version(part)
+}
+
+/// Letters as words have them: small, capital, or each capital one before two small ones at least (`getUserNames`).
+fn is_spelled(text: &str) -> bool {
+    let is = |byte: Option<&u8>, class: fn(&u8) -> bool| byte.is_some_and(class);
+    let bytes = text.as_bytes();
+    let small_behind = |at: usize| {
+        let mut next = [1_usize, 2].into_iter().map(|more| bytes.get(at.saturating_add(more)));
+        next.all(|byte| is(byte, u8::is_ascii_lowercase))
+    };
+    let begins_words =
+        |(at, byte): (usize, &u8)| byte.is_ascii_lowercase() || byte.is_ascii_uppercase() && small_behind(at);
+    bytes.iter().all(u8::is_ascii_uppercase) || bytes.iter().enumerate().all(begins_words)
+}
+
+/// `v1alpha1`, `v2beta3`: versions of an API.
+fn is_version(part: &str) -> bool {
+    let numbers = part.strip_prefix('v').and_then(|rest| {
+        let pair = rest.split_once("alpha").or_else(|| rest.split_once("beta"));
+        pair.map(<[&str; 2]>::from)
+    });
+    let is_number = |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|numbers| numbers.into_iter().all(is_number))
+}
+
+/// How many segments stand before the first that may not be told.
+fn before_first(segments: &[&str], is_untold: impl Fn(&str) -> bool) -> usize {
+    let told = segments
+        .iter()
+        .take_while(|segment| segment.is_empty() || !is_untold(segment));
+    told.count()
+}
+
+/// The beginning of a path with so many of its segments.
+fn up_to<'p>(raw: &'p str, segments: &[&str], kept: usize) -> &'p str {
     if kept >= segments.len() {
         return raw;
     }
@@ -318,6 +420,85 @@ mod tests {
         }
     }
 
+    #[test]
+    fn promise_6_no_path_of_a_service_is_taken_for_one_of_kubernetes() {
+        let token = "0123456789012345678901234567890123456789";
+        for (raw, kept) in [
+            (format!("/api/reset/{token}/x"), "/api/reset/…"),
+            (format!("/apis/v1/{token}"), "/apis/v1/…"),
+            (
+                format!("/api/v1/namespaces/a/services/b/{token}"),
+                "/api/v1/namespaces/a/services/b/…",
+            ),
+            ("/api/invite/a%40b.example".to_owned(), "/api/invite/…"),
+            ("/d/7".to_owned(), "/d/7"),
+            ("/".to_owned(), "/"),
+        ] {
+            assert_eq!(service_path(&raw), kept, "{raw}");
+        }
+    }
+
+    /// What is left of [`service_path`] and what is beside it are the path.
+    fn is_whole(raw: &str) -> bool {
+        let (told, beside) = (service_path(raw), beside_service(raw));
+        beside == raw || format!("{}{beside}", told.strip_suffix(LEFT_OUT).unwrap_or(&told)) == raw
+    }
+
+    #[test]
+    fn promise_6_what_opens_a_door_at_a_service_is_not_in_the_path_of_a_record() {
+        for secret in [
+            "8f14e45fceea167a5a36dedd4bea2543", // a public dashboard of Grafana, a session of PHP
+            "VwLzu8CzxRbQ3dXp9aHkT2mN5sYe7uJf", // a snapshot of Grafana
+            "XXXXXXXXXXXXXXXXXXXXXXXX",         // a webhook of Slack
+            "ZyXwVuTsRqPoNmLkJiHgFe",           // letters alone, by lot
+            "5x2-3f1c8a9be7d24c6f90ab",         // a new password of Django
+            "a8Kd72Lq",                         // an invitation
+            "rYdddlPWk",                        // by lot, too
+            "3f2504e0-4f89-11d3-9a0c-0305e82c3301", // a UUID
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln",
+            "AKIAIOSFODNN7EXAMPLE",
+            "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "4111-1111-1111-1111",
+            "48151623421",
+            "VK7JG-NPHTM-C97JM-9MPGT-3V66T", // a key of a product
+            "ab12-cd34-ef56-gh78",
+            "bob@example.com",
+            "b%C3%BCcher",
+            "a%2Fb",
+        ] {
+            let raw = format!("/reset/{secret}/done");
+            assert_eq!(service_path(&raw), "/reset/…", "{secret}");
+            assert_eq!(beside_service(&raw), format!("{secret}/done"));
+        }
+    }
+
+    #[test]
+    fn what_was_asked_of_a_service_is_told_where_it_is_in_words() {
+        for raw in [
+            "/reports/2026-11/Q3.pdf",
+            "/reports/Quarterly%20Report%202026%20-%20final_v2.xlsx",
+            "/IMG_20261123_101112.jpg",
+            "/api/v1beta1/getUserNames/17",
+            "/apis/v2alpha11/k8s/i18n/oauth2/README.md",
+            "/.well-known/openid-configuration",
+            "/static/app.min.js",
+            "/orders/1795000000/lines/2nd/",
+            "/user/alice/lab/tree/notebooks~old",
+            "//",
+        ] {
+            assert_eq!(service_path(raw), raw);
+            assert_eq!(beside_service(raw), "");
+        }
+        let long = "/reports".repeat(127);
+        let (told, longer) = (format!("{long}/x0y0z0w0"), format!("{long}/abcdef/x0y0z0w0"));
+        assert_eq!((service_path(&told).len(), beside_service(&told)), (1_020, "x0y0z0w0"));
+        assert_eq!(
+            beside_service(&longer),
+            longer,
+            "its record cuts it within what is told"
+        );
+    }
+
     /// As records were written before the query had one reader: what stands in them must not change with it.
     fn pairs_by_their_own_reader(query: &str) -> Vec<(String, &str)> {
         let read = query.split('&').filter(|pair| !pair.contains(';'));
@@ -342,9 +523,20 @@ mod tests {
         }
 
         #[test]
+        fn promise_6_what_is_drawn_by_lot_is_not_told_of_a_path(
+            drawn in "[0-9a-zA-Z]{24,32}|[0-9a-f]{16,32}[a-f][0-9][a-f][0-9]|[0-9a-zA-Z]{11}[0-9][a-zA-Z][0-9][a-zA-Z]"
+        ) {
+            let raw = format!("/a/{drawn}");
+            prop_assert_eq!(service_path(&raw), "/a/…");
+        }
+
+        #[test]
         fn whatever_comes_only_a_beginning_of_it_stays(text in any::<String>()) {
             prop_assert!(text.starts_with(agent(&text)));
             prop_assert!(text.starts_with(path(&text)));
+            prop_assert!(text.starts_with(told_of_service(&text)));
+            let target = format!("/{text}");
+            prop_assert!(is_whole(&target));
         }
 
         #[test]
