@@ -7,6 +7,7 @@
 //! Invariant: a snapshot says when the world was last heard of; whoever decides on it refuses when that is too long ago.
 
 pub mod account_issuer;
+pub mod annotated;
 pub mod answers;
 pub mod cluster;
 pub mod endpoints;

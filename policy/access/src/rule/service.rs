@@ -5,6 +5,7 @@
 //! without a slash at its end.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use model::service::{HostName, ServiceName};
 
@@ -201,6 +202,16 @@ pub(super) enum HostPattern {
     /// With its leading dot.
     Below(Box<str>),
     Exactly(HostName),
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Below(end) => write!(f, "*{end}"),
+            Self::Exactly(host) => write!(f, "{host}"),
+        }
+    }
 }
 
 impl HostPattern {

@@ -70,10 +70,21 @@ impl Publication {
         self.namespaces.iter().map(AsRef::as_ref)
     }
 
+    /// The hosts that they may have, as they are written.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        self.hosts.iter().map(ToString::to_string)
+    }
+
+    /// Whether a namespace of it may publish this host.
+    #[must_use]
+    pub fn covers(&self, host: &HostName) -> bool {
+        self.hosts.iter().any(|pattern| pattern.covers(host.as_str()))
+    }
+
     fn lets(&self, service: &AnnotatedService, host: &HostName) -> bool {
         self.cluster == service.cluster
             && self.namespaces().any(|namespace| namespace == service.namespace)
-            && self.hosts.iter().any(|pattern| pattern.covers(host.as_str()))
+            && self.covers(host)
     }
 
     /// # Errors
@@ -188,14 +199,14 @@ impl fmt::Display for Unpublished {
 }
 
 impl Services {
-    /// These, which stand in files, and the annotated ones that `publications` let their namespaces have. `is_own`: whether a host is
-    /// the gateway's. Each annotated Service is judged alone but for those that are older.
+    /// These, which stand in files, and the annotated ones that `publications` let their namespaces have. `refused`: why nobody can
+    /// have a host, in words; the gateway's own, for one. Each annotated Service is judged alone but for those that are older.
     #[must_use]
     pub fn with_annotated(
         &self,
         publications: &[Publication],
         annotated: &[AnnotatedService],
-        is_own: impl Fn(&HostName) -> bool,
+        refused: impl Fn(&HostName) -> Option<String>,
     ) -> (Self, Vec<Unpublished>) {
         let mut all = self.clone();
         let mut unpublished = Vec::new();
@@ -204,7 +215,7 @@ impl Services {
         oldest_first.sort_by_key(|service| (service.created, &service.cluster, &service.namespace, &service.name));
         for (place, service) in oldest_first.into_iter().enumerate() {
             let read = if place < MOST_ANNOTATED {
-                service.read(self, publications, &is_own)
+                service.read(self, publications, &refused)
             } else {
                 Err(format!("{MOST_ANNOTATED} older ones are, and that is the limit"))
             };
@@ -266,7 +277,7 @@ impl AnnotatedService {
         &self,
         files: &Services,
         publications: &[Publication],
-        is_own: impl Fn(&HostName) -> bool,
+        refused: impl Fn(&HostName) -> Option<String>,
     ) -> Result<Published, String> {
         const KNOWN: [&str; 3] = ["host", "path", "port"];
         if let Some(other) = self.annotations.keys().find(|key| !KNOWN.contains(&key.as_str())) {
@@ -283,8 +294,8 @@ impl AnnotatedService {
                 self.namespace
             ));
         }
-        if is_own(&host) {
-            return Err(format!("`{host}` is the gateway's own"));
+        if let Some(why) = refused(&host) {
+            return Err(why);
         }
         if files.has_host(&host) {
             return Err(format!(

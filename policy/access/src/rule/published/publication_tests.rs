@@ -45,10 +45,15 @@ fn annotated(text: &str) -> AnnotatedService {
     }
 }
 
+fn refuses_its_own(host: &HostName) -> Option<String> {
+    (host.as_str() == "gate.apps.example.com").then(|| format!("`{host}` is the gateway's own"))
+}
+
 fn publish(all: &[AnnotatedService]) -> (Vec<String>, Vec<String>) {
     let policy = load_files([("a.yaml", FILES)]).unwrap();
-    let is_own = |host: &HostName| host.as_str() == "gate.apps.example.com";
-    let (services, unpublished) = policy.services.with_annotated(&policy.publications, all, is_own);
+    let (services, unpublished) = policy
+        .services
+        .with_annotated(&policy.publications, all, refuses_its_own);
     assert_eq!(services.iter().take(2).count(), 2, "those of files stay");
     let published = services.iter().skip(2).map(|service| {
         let host = service.hosts()[0].as_str();
@@ -271,8 +276,7 @@ proptest! {
         }).collect();
         let all: Vec<_> = all.into_values().collect();
         let policy = load_files([("a.yaml", FILES)]).unwrap();
-        let is_own = |host: &HostName| host.as_str() == "gate.apps.example.com";
-        let (services, unpublished) = policy.services.with_annotated(&policy.publications, &all, is_own);
+            let (services, unpublished) = policy.services.with_annotated(&policy.publications, &all, refuses_its_own);
         prop_assert_eq!(services.iter().count() + unpublished.len(), all.len() + 2);
         prop_assert!(services.clashes().is_empty());
         let mut owners = BTreeMap::new();
