@@ -121,15 +121,36 @@ impl Http2 {
             (":authority", authority),
             (":path", path),
         ];
+        let fields = pseudo.iter().chain(more);
+        let fields: Vec<(&[u8], &[u8])> = fields
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect();
+        self.fields(stream, &fields, true)
+    }
+
+    /// These very fields, at the beginning of a stream or behind its body; `ends` where nothing follows them.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub fn fields(&mut self, stream: u32, fields: &[(&[u8], &[u8])], ends: bool) -> anyhow::Result<()> {
         let mut block = Vec::new();
-        for (name, value) in pseudo.iter().chain(more) {
+        for (name, value) in fields {
             block.push(0);
             for text in [name, value] {
                 integer(&mut block, text.len());
-                block.extend(text.as_bytes());
+                block.extend(*text);
             }
         }
-        self.write(HEADERS, END_STREAM | END_HEADERS, stream, &block)
+        let end = if ends { END_STREAM } else { 0 };
+        self.write(HEADERS, end | END_HEADERS, stream, &block)
+    }
+
+    /// A piece of a body; `ends` where nothing follows it.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub fn data(&mut self, stream: u32, piece: &[u8], ends: bool) -> anyhow::Result<()> {
+        self.write(DATA, if ends { END_STREAM } else { 0 }, stream, piece)
     }
 
     /// The next frame.

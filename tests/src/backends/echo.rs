@@ -1,4 +1,4 @@
-//! Eight servers that tell what they saw: each answers a request that it parsed with one JSON document, and writes the same into a
+//! Servers that tell what they saw: each answers a request that it parsed with one JSON document, and writes the same into a
 //! journal before, so that requests are counted also where answers are lost.
 //!
 //! nginx, HAProxy and Apache are asked themselves and put nothing behind them: what they tell is what their own parser made of
@@ -43,6 +43,8 @@ pub enum Kind {
     Haproxy,
     /// Apache.
     Apache,
+    /// Python's http.server, which reads no body and takes its bytes for the next request. Not among [`Kind::ALL`].
+    HttpServer,
 }
 
 /// What a server tells of a head.
@@ -59,7 +61,7 @@ pub struct Keeps {
 }
 
 impl Kind {
-    /// All of them.
+    /// All that read what they are sent.
     pub const ALL: [Self; 8] = [
         Self::Go,
         Self::Node,
@@ -83,6 +85,7 @@ impl Kind {
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Apache => "apache",
+            Self::HttpServer => "http-server",
         }
     }
 
@@ -90,7 +93,7 @@ impl Kind {
     #[must_use]
     pub const fn keeps(self) -> Keeps {
         Keeps {
-            names: matches!(self, Self::Node | Self::Nginx | Self::Apache),
+            names: matches!(self, Self::Node | Self::Nginx | Self::Apache | Self::HttpServer),
             order: !matches!(self, Self::Go),
             lines: !matches!(self, Self::Apache),
             underscores: !matches!(self, Self::Gunicorn | Self::Nginx),
@@ -127,6 +130,7 @@ impl Echo {
                 Server::start(kind.name(), |folder, listen| uvicorn("httptools", folder, listen))?
             }
             Kind::Gunicorn => Server::start(kind.name(), gunicorn)?,
+            Kind::HttpServer => Server::start(kind.name(), http_server)?,
         };
         Ok(Self { kind, server })
     }
@@ -250,6 +254,13 @@ fn gunicorn(folder: &Folder, listen: SocketAddr) -> anyhow::Result<Command> {
     let mut command = application("gunicorn", folder)?;
     command.arg("--config").arg(own("gunicorn.conf.py"));
     command.args(["--bind", &listen.to_string(), "wsgi:application"]);
+    Ok(command)
+}
+
+fn http_server(folder: &Folder, listen: SocketAddr) -> anyhow::Result<Command> {
+    let mut command = application("python3", folder)?;
+    command.arg(own("http_server.py"));
+    command.args([listen.ip().to_string(), listen.port().to_string()]);
     Ok(command)
 }
 
