@@ -100,7 +100,7 @@ pub(super) fn head_for(
     *request.uri_mut() = target(&head.uri, server, protocol, call)?;
     *request.headers_mut() = head.headers.clone();
     let headers = request.headers_mut();
-    frame(headers, &head.method, length);
+    frame(headers, &head.method, length, protocol);
     headers.remove(HOST);
     match protocol {
         Protocol::Http1 => {
@@ -150,12 +150,19 @@ fn target(uri: &Uri, server: &Server, protocol: Protocol, call: &Call) -> Result
 }
 
 /// Framing is generated here from the body itself and never copied from the client (I8 of the threat model).
-fn frame(headers: &mut HeaderMap, method: &Method, length: &SizeHint) {
+fn frame(headers: &mut HeaderMap, method: &Method, length: &SizeHint, protocol: Protocol) {
     headers.remove(TRANSFER_ENCODING);
     headers.remove(CONTENT_LENGTH);
     let expects_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    if let Some(length) = length.exact().filter(|length| *length > 0 || expects_body) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    match (length.exact(), protocol) {
+        (Some(length), _) if length > 0 || expects_body => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        // Else hyper leaves the body of a GET or HEAD out without a word, and another request would arrive than was recorded.
+        (None, Protocol::Http1) => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        _ => {}
     }
 }
 

@@ -68,6 +68,26 @@ async fn target_bytes_go_out_as_they_came_and_identity_credential_and_framing_ar
     );
 }
 
+/// hyper leaves out the body of a GET or HEAD whose length it does not know.
+#[tokio::test]
+async fn a_body_whose_length_nobody_knows_goes_out_with_every_method() {
+    let upstream = Plain::new().await;
+    let pool = upstream.pool();
+    for method in [Method::GET, Method::HEAD, Method::DELETE, Method::POST] {
+        let (feed, body) = fed();
+        feed.send(Ok("abc".into())).unwrap();
+        drop(feed);
+        let sent = fire(&pool, call(SHORT), request(method.clone(), "/api", body));
+        let mut peer = upstream.accept().await;
+        let head = peer.head().await;
+        assert!(head.contains("\r\ntransfer-encoding: chunked\r\n"), "{head}");
+        assert_eq!(peer.bytes(13).await, b"3\r\nabc\r\n0\r\n\r\n", "{method}");
+        peer.write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await;
+        assert_eq!(sent.await.unwrap().unwrap().status().as_u16(), 200);
+    }
+}
+
 #[tokio::test]
 async fn i5_a_request_with_a_wrong_identity_comes_back_and_no_connection_is_opened() {
     let upstream = Plain::new().await;
