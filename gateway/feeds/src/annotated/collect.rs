@@ -16,6 +16,8 @@ use super::Annotated;
 const MOST_SERVICES: usize = 1_024;
 /// Annotations of ours that are kept of one Service: one more than there are is enough to say that it is unknown.
 const MOST_ANNOTATIONS: usize = 8;
+/// Of so many labels a Service is known.
+const MOST_LABELS: usize = 64;
 /// The longest text that is kept of an annotation, in characters. No host name is longer, and no path that anybody types.
 const LONGEST: usize = 512;
 /// Ports that are kept of one Service.
@@ -154,6 +156,8 @@ impl Collected {
             // One that says no time is nobody's elder.
             created: Timestamp::from_unix_seconds(created.unwrap_or(i64::MAX)),
             annotations,
+            // What its owner leaves off it is as if it were not written: a rule that goes by labels trusts them in any case.
+            labels: metadata.labels.into_iter().flatten().take(MOST_LABELS).collect(),
             ports: ports(data),
         };
         (name, Some(service))

@@ -17,7 +17,8 @@ use super::*;
 fn object(name: &str, annotations: &Value, spec: &Value) -> DynamicObject {
     serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Service", "spec": spec,
-        "metadata": {"name": name, "namespace": "shop", "creationTimestamp": "2026-11-01T10:00:00Z", "annotations": annotations},
+        "metadata": {"name": name, "namespace": "shop", "creationTimestamp": "2026-11-01T10:00:00Z", "annotations": annotations,
+                     "labels": {"exposure": "internal"}},
     }))
     .unwrap()
 }
@@ -54,6 +55,7 @@ fn a_service_is_known_by_its_annotations_its_age_and_its_tcp_ports() {
         namespace: "shop".to_owned(),
         name: "web".to_owned(),
         created: Timestamp::parse("2026-11-01T10:00:00Z").unwrap(),
+        labels: [("exposure".to_owned(), "internal".to_owned())].into(),
         annotations: [("host".to_owned(), "web.example.com".to_owned())].into(),
         ports: vec![(80, Some("http".to_owned())), (9100, None)],
     };
