@@ -16,8 +16,10 @@ pub struct LiveSession {
     pub user: String,
     /// For display.
     pub email: Option<String>,
-    /// Which cluster.
+    /// Which cluster; empty for a service.
     pub cluster: String,
+    /// Which HTTP service, for what asked one for another protocol.
+    pub service: Option<LiveService>,
     /// The namespace; empty where there is none.
     pub namespace: String,
     /// `pods`, `services`, `nodes`.
@@ -30,7 +32,7 @@ pub struct LiveSession {
     pub pod: Option<String>,
     /// The pod's node, where the cluster has said it.
     pub node: Option<String>,
-    /// `exec`, `attach`, `portforward`, `proxy`.
+    /// `exec`, `attach`, `portforward`, `proxy`; empty for a service.
     pub action: String,
     /// Why, where the person has stated it.
     pub stated_reason: Option<String>,
@@ -42,4 +44,17 @@ pub struct LiveSession {
     pub bytes_out: u64,
     /// It is being recorded.
     pub is_recorded: bool,
+}
+
+/// Where at a service a session is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LiveService {
+    /// The service's name.
+    pub name: Option<String>,
+    /// The host under which it was asked for.
+    pub host: String,
+    /// What the record has of the path.
+    pub path: String,
+    /// Whoever asked had not signed in, and a rule lets the public do it.
+    pub is_public: bool,
 }

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use model::live::LiveSession;
+use model::live::{LiveService, LiveSession};
+use model::request::RequestFacts;
 
 use super::call::Entry;
 use super::metrics::Cause;
@@ -63,26 +64,44 @@ impl Entry {
         let counted = &self.session.get()?.counted;
         let trail = &self.trail;
         let subject = trail.identity.as_deref()?.subject();
-        let facts = trail.facts.as_ref()?;
+        let (facts, service) = (trail.facts.as_ref(), self.at_service());
+        // It was asked of a cluster or of a service.
+        let cluster = match (&trail.cluster, &service) {
+            (Some(cluster), _) if facts.is_some() => cluster.as_str(),
+            (_, Some(_)) => "",
+            (_, None) => return None,
+        };
+        let of = |word: fn(&RequestFacts) -> &str| facts.map_or("", word).to_owned();
         let entered = trail.entered();
         Some(LiveSession {
             id: trail.id.as_str().to_owned(),
             subject: subject.id().clone(),
             user: subject.username().to_owned(),
             email: subject.email().map(str::to_owned),
-            cluster: trail.cluster.as_ref()?.as_str().to_owned(),
-            namespace: facts.namespace().to_owned(),
-            resource: facts.resource().to_owned(),
-            name: facts.name().to_owned(),
+            cluster: cluster.to_owned(),
+            service,
+            namespace: of(RequestFacts::namespace),
+            resource: of(RequestFacts::resource),
+            name: of(RequestFacts::name),
             container: entered.and_then(|pod| pod.container.as_deref()).map(str::to_owned),
             pod: trail.pod_by_kubelet().map(str::to_owned),
             node: trail.node.get().map(|node| node.to_string()),
-            action: facts.action().as_str().to_owned(),
+            action: facts.map_or("", |facts| facts.action().as_str()).to_owned(),
             stated_reason: trail.stated_reason.as_deref().map(str::to_owned),
             since: trail.received.wall,
             bytes_in: counted.up.load(Ordering::Relaxed),
             bytes_out: counted.down.load(Ordering::Relaxed),
             is_recorded: trail.recording.get().is_some(),
+        })
+    }
+
+    fn at_service(&self) -> Option<LiveService> {
+        let called = self.trail.service.as_ref()?;
+        Some(LiveService {
+            name: called.name.as_ref().map(ToString::to_string),
+            host: called.host.to_string(),
+            path: self.trail.told_path().into_owned(),
+            is_public: called.is_public,
         })
     }
 }

@@ -103,16 +103,17 @@ fn who(record: &Value) -> String {
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
     };
-    let nobody = if is_public(record) { "(public)" } else { "-" };
-    part("user")
-        .or(part("email"))
-        .or(part("id"))
-        .unwrap_or(nobody)
-        .to_owned()
+    // Somebody may be called that by their provider.
+    let name = if is_public(record) {
+        Some("(public)")
+    } else {
+        part("user")
+    };
+    name.or(part("email")).or(part("id")).unwrap_or("-").to_owned()
 }
 
 /// Whether nobody had signed in, and a rule lets the public do it.
-fn is_public(record: &Value) -> bool {
+pub(in crate::client) fn is_public(record: &Value) -> bool {
     record.pointer("/service/public").and_then(Value::as_bool) == Some(true)
 }
 
@@ -331,7 +332,7 @@ mod tests {
     fn a_call_of_a_service_is_a_row_among_those_to_clusters() {
         let mut public = of_service();
         public["service"]["public"] = json!(true);
-        public.as_object_mut().unwrap().remove("who");
+        public["who"] = json!({"kind": "public", "user": "public", "id": "s9"});
         assert_eq!(
             rows(&[record(), of_service(), public], None),
             "TIME (UTC)           WHO                 ACT                                   CLUSTER  RESULT\n\

@@ -7,7 +7,7 @@ use super::ask::{get, path_of, whole_id};
 use super::stream::{Standing, passes_messages};
 use crate::Exit;
 use crate::client::ask::query;
-use crate::client::audit::source;
+use crate::client::audit::{is_public, source};
 use crate::client::document::document;
 use crate::client::gateway::API;
 use crate::client::home::Home;
@@ -192,11 +192,17 @@ fn who(session: &Value) -> String {
         let part = session.pointer("/who")?.get(name)?.as_str()?;
         Some(part.to_owned()).filter(|part| !part.is_empty())
     };
+    if is_public(session) {
+        return "(public)".to_owned();
+    }
     part("user").or_else(|| part("email")).unwrap_or_else(|| "-".to_owned())
 }
 
-/// `ns/pod/container`; a node or service by its kind, and what was entered through its kubelet.
+/// `ns/pod/container`; a node or service by its kind, and what was entered through its kubelet; of an HTTP service host and path.
 fn place(session: &Value) -> String {
+    if let Some(host) = session.pointer("/service/host").and_then(Value::as_str) {
+        return format!("{host}{}", word(session, "path"));
+    }
     let name = match word(session, "resource").as_str() {
         "pods" | "" => word(session, "name"),
         other => format!("{}:{}", other.trim_end_matches('s'), word(session, "name")),
@@ -217,6 +223,8 @@ fn place(session: &Value) -> String {
 fn what(session: &Value) -> String {
     match word(session, "action").as_str() {
         "portforward" => "port-forward".to_owned(),
+        // What asks a service for another protocol is a WebSocket nearly always, and what it is then nobody looks at.
+        "" if session.get("service").is_some() => "upgrade".to_owned(),
         other => other.to_owned(),
     }
 }
@@ -364,6 +372,10 @@ fn told(session: &Value, recording: Option<&Value>, found: &Map<String, Value>) 
         ("where", place),
         ("node", word(session, "node")),
         ("cluster", word(session, "cluster")),
+        (
+            "service",
+            session.pointer("/service/name").map_or_else(String::new, plain),
+        ),
         ("what", what(session)),
         ("command", command.unwrap_or_default()),
         ("allowed by", allowed.unwrap_or_default()),
@@ -456,6 +468,23 @@ mod tests {
              2026-11-21 05:00:00  alice@example.com  shop/web-0/nginx  port-forward  1 min 3 s  ↑40 B ↓1.2 KiB  no        live    000007f3\n\
              2026-11-21 05:00:00  alice@example.com  shop/web-0        exec          1 min 3 s  ↑40 B ↓1.2 KiB  yes       exit 3  000007f3\n"
         );
+    }
+
+    #[test]
+    fn of_a_service_host_and_path_are_where_it_was() {
+        let session = json!({
+            "id": "0192f0c1-7c3e-7d00-a000-0000000007f3", "t": "2026-11-21T05:00:00Z", "who": {"user": "alice"}, "path": "/api/live/ws",
+            "service": {"name": "grafana", "host": "grafana.example.com"}, "outcome": {"end": "answered", "status": 101},
+        });
+        let row = cells(&session);
+        assert_eq!(
+            (row[2].as_str(), row[3].as_str(), row[7].as_str()),
+            ("grafana.example.com/api/live/ws", "upgrade", "✔")
+        );
+        let told = told(&session, None, &Map::new());
+        assert!(told.contains(&("service", "grafana".to_owned())), "{told:?}");
+        let public = json!({"service": {"name": "grafana", "host": "g.example", "public": true}});
+        assert_eq!(who(&public), "(public)");
     }
 
     #[test]

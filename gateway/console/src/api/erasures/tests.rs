@@ -167,6 +167,7 @@ impl Scene {
             user: "alice".to_owned(),
             email: None,
             cluster: "prod".to_owned(),
+            service: None,
             namespace: "shop".to_owned(),
             resource: "pods".to_owned(),
             name: "web".to_owned(),

@@ -2,7 +2,7 @@
 
 use model::live::LiveSession;
 use model::time::Timestamp;
-use search::{Kept, Outcome, Row};
+use search::{Called, Kept, Outcome, Row};
 use serde::Serialize;
 
 /// A session in an answer.
@@ -15,6 +15,12 @@ pub(super) struct Item {
     who: Option<Whose>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<String>,
+    /// The HTTP service, of a call that asked one for another protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Called>,
+    /// The path, of a service alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +74,12 @@ impl Item {
                 email: live.email,
             }),
             cluster: some(live.cluster),
+            path: live.service.as_ref().map(|service| service.path.clone()),
+            service: live.service.map(|service| Called {
+                name: service.name,
+                host: service.host,
+                public: service.is_public,
+            }),
             namespace: some(live.namespace),
             resource: some(live.resource),
             name: some(live.name),
@@ -98,6 +110,8 @@ impl Item {
                 email: who.email,
             }),
             cluster: row.cluster,
+            path: row.service.is_some().then_some(row.path),
+            service: row.service,
             namespace: row.namespace,
             resource: row.resource,
             name: row.name,
@@ -121,9 +135,8 @@ impl Item {
     /// What the ledger knows, and what is true at this moment where it goes on.
     pub(super) fn of(row: Row, live: Option<LiveSession>, now: Timestamp) -> Self {
         let Some(live) = live else { return Self::of_row(row) };
-        let recording = row.recording.clone();
         Self {
-            recording,
+            recording: row.recording,
             ..Self::of_live(live, now)
         }
     }

@@ -345,8 +345,11 @@ async fn cut(api: &Api, asker: &Asker, live: &LiveSession, reason: &str) -> Resu
     Ok(Json(json!({"id": id, "who": user})).into_response())
 }
 
-/// `exec shop/web-0 at prod`.
-fn place(live: &LiveSession) -> String {
+/// `exec shop/web-0 at prod`, or host and path of a service.
+pub(super) fn place(live: &LiveSession) -> String {
+    if let Some(service) = &live.service {
+        return format!("{}{}", service.host, service.path);
+    }
     let LiveSession {
         action,
         namespace,

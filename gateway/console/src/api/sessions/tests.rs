@@ -284,6 +284,7 @@ impl World {
             user: name.to_owned(),
             email: None,
             cluster: "prod".to_owned(),
+            service: None,
             namespace: "shop".to_owned(),
             resource: "pods".to_owned(),
             name: "web-0".to_owned(),

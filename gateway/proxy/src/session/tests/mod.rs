@@ -1,6 +1,7 @@
 //! Which long calls a change ends, and which it leaves alone.
 
 mod demanded;
+mod live_services;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
