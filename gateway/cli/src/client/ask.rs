@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::api::{client_for, pick};
 use super::document::document;
@@ -19,11 +20,12 @@ use crate::terminal::{data, say};
 /// What is asked about.
 #[derive(Args, Debug)]
 pub(crate) struct CanArguments {
-    /// A Kubernetes verb: get, list, create, delete, …
+    /// A Kubernetes verb: get, list, create, delete, …; of a service an HTTP method: GET, POST, …
     verb: String,
     /// A resource as kubectl names it (deploy, deployment, deployments.apps), with the name of an object behind a slash if
-    /// it is about one; or a path that begins with a slash, such as /metrics.
-    #[arg(value_name = "RESOURCE[/NAME]")]
+    /// it is about one; or a path that begins with a slash, such as /metrics; or the URL of a page of a service, such as
+    /// https://grafana.example.com/d/7.
+    #[arg(value_name = "RESOURCE[/NAME]|URL")]
     resource: String,
     /// The namespace; without it, the whole cluster is asked about.
     #[arg(short, long)]
@@ -34,6 +36,9 @@ pub(crate) struct CanArguments {
     /// The subresource, for example log or exec.
     #[arg(long)]
     subresource: Option<String>,
+    /// Of a service: may whoever has not signed in do it?
+    #[arg(long)]
+    public: bool,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -42,6 +47,68 @@ pub(crate) struct CanArguments {
 }
 
 pub(super) fn can(arguments: &CanArguments) -> Result<Exit, Trouble> {
+    let question = match at_service(arguments)? {
+        Some(question) => question,
+        None => at_cluster(arguments)?,
+    };
+    let told = ask(&arguments.gateway, &format!("/can{question}"))?;
+    let allowed = told.get("allowed").and_then(Value::as_bool).ok_or_else(|| {
+        Trouble::new(Exit::Fault, "the gateway's answer is not understood")
+            .because("it holds no `allowed`")
+            .remedy("update gatescribe on the older side: `gatescribe version`")
+    })?;
+    show(
+        "Access",
+        &told,
+        arguments.output,
+        if allowed { "✔ yes" } else { "✖ no" },
+    )?;
+    Ok(if allowed { Exit::Done } else { Exit::No })
+}
+
+/// The question about a page of a service; `None`: it is about a cluster.
+fn at_service(arguments: &CanArguments) -> Result<Option<String>, Trouble> {
+    let wrong = |what: &str, remedy: &str| Trouble::new(Exit::Usage, what).remedy(remedy);
+    if !["http://", "https://"]
+        .iter()
+        .any(|scheme| arguments.resource.starts_with(scheme))
+    {
+        return match arguments.public {
+            true => Err(wrong(
+                "`--public` is for pages of services",
+                "give the URL of one, such as https://grafana.example.com/",
+            )),
+            false => Ok(None),
+        };
+    }
+    let others = [&arguments.namespace, &arguments.cluster, &arguments.subresource];
+    if others.iter().any(|other| other.is_some()) {
+        return Err(wrong(
+            "a service stands in no cluster and no namespace",
+            "leave `--namespace`, `--cluster` and `--subresource` out",
+        ));
+    }
+    // As a browser reads it, so that it is asked about what a browser would send.
+    let url = Url::parse(&arguments.resource);
+    let url = url.map_err(|error| Trouble::new(Exit::Usage, "that is no URL").because(error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong(
+            "the URL names a user",
+            "leave out what stands before the `@`: it is asked about you",
+        ));
+    }
+    // Methods are written in capitals; whoever asks seldom writes them so.
+    let method = arguments.verb.to_ascii_uppercase();
+    let pairs = [
+        ("host", url.host_str()),
+        ("method", Some(method.as_str())),
+        ("path", Some(url.path())),
+        ("public", arguments.public.then_some("true")),
+    ];
+    Ok(Some(query(&pairs)))
+}
+
+fn at_cluster(arguments: &CanArguments) -> Result<String, Trouble> {
     let asked = Asked::read(&arguments.resource);
     let meant = meant(arguments, &asked)?;
     let meant = meant.as_ref();
@@ -60,19 +127,7 @@ pub(super) fn can(arguments: &CanArguments) -> Result<Exit, Trouble> {
         ("subresource", arguments.subresource.as_deref()),
         ("cluster", arguments.cluster.as_deref()),
     ];
-    let told = ask(&arguments.gateway, &format!("/can{}", query(&pairs)))?;
-    let allowed = told.get("allowed").and_then(Value::as_bool).ok_or_else(|| {
-        Trouble::new(Exit::Fault, "the gateway's answer is not understood")
-            .because("it holds no `allowed`")
-            .remedy("update gatescribe on the older side: `gatescribe version`")
-    })?;
-    show(
-        "Access",
-        &told,
-        arguments.output,
-        if allowed { "✔ yes" } else { "✖ no" },
-    )?;
-    Ok(if allowed { Exit::Done } else { Exit::No })
+    Ok(query(&pairs))
 }
 
 /// The resource as the cluster names it. What RBAC knows and no cluster lists is asked as typed: all resources, and whom one
@@ -262,6 +317,81 @@ mod tests {
             "?verb=get&name=a%26cluster%3Db%23%2F..%2F"
         );
         assert_eq!(query(&[("a", None)]), "");
+    }
+
+    fn about(line: &[&str]) -> Result<Option<String>, String> {
+        use clap::Parser as _;
+
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            arguments: CanArguments,
+        }
+        let line = Line::try_parse_from([&["can"], line].concat()).unwrap();
+        at_service(&line.arguments).map_err(|trouble| trouble.text())
+    }
+
+    #[test]
+    fn of_a_service_it_is_asked_what_a_browser_would_send() {
+        for (line, asked) in [
+            (
+                &["GET", "https://grafana.example.com/d/7"][..],
+                "?host=grafana.example.com&method=GET&path=%2Fd%2F7",
+            ),
+            (
+                &["post", "https://Grafana.example.com:8443"],
+                "?host=grafana.example.com&method=POST&path=%2F",
+            ),
+            (
+                &["GET", "http://bücher.example/a b?x=1#y"],
+                "?host=xn--bcher-kva.example&method=GET&path=%2Fa%2520b",
+            ),
+            (
+                &["GET", "https://a.example/b/../c"],
+                "?host=a.example&method=GET&path=%2Fc",
+            ),
+            (
+                &["GET", "https://a.example/x&public=true"],
+                "?host=a.example&method=GET&path=%2Fx%26public%3Dtrue",
+            ),
+            (
+                &["GET", "https://a.example/", "--public"],
+                "?host=a.example&method=GET&path=%2F&public=true",
+            ),
+        ] {
+            assert_eq!(about(line), Ok(Some(asked.to_owned())), "{line:?}");
+        }
+        for line in [
+            &["get", "pods"][..],
+            &["get", "/metrics"],
+            &["get", "https.example.com/x"],
+        ] {
+            assert_eq!(about(line), Ok(None), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_of_a_service_is_refused_and_not_left_out() {
+        for (line, what) in [
+            (
+                &["GET", "https://a.example/", "-n", "shop"][..],
+                "stands in no cluster and no namespace",
+            ),
+            (
+                &["GET", "https://a.example/", "--cluster", "prod"],
+                "stands in no cluster and no namespace",
+            ),
+            (
+                &["GET", "https://a.example/", "--subresource", "log"],
+                "stands in no cluster and no namespace",
+            ),
+            (&["GET", "https://bob:x@a.example/"], "names a user"),
+            (&["GET", "https://"], "no URL"),
+            (&["get", "pods", "--public"], "`--public` is for pages of services"),
+        ] {
+            let told = about(line).unwrap_err();
+            assert!(told.contains(what) && !told.contains("bob"), "{line:?}: {told}");
+        }
     }
 
     #[test]

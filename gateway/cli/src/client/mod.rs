@@ -90,7 +90,8 @@ pub(crate) enum ClientCommand {
     /// May I do this?
     #[command(
         after_help = "Examples:\n  gatescribe can delete pods -n payments\n  gatescribe can get secrets/db -n payments \
-        --cluster prod\n\nExit codes: 0 yes, 1 no, 3 not signed in\nSee also: gatescribe why, gatescribe whoami"
+        --cluster prod\n  gatescribe can GET https://grafana.example.com/d/7\n\nExit codes: 0 yes, 1 no, 3 not signed in\nSee also: gatescribe \
+        why, gatescribe whoami"
     )]
     Can(ask::CanArguments),
     /// Why was this allowed or refused?

@@ -18,11 +18,13 @@ use model::event::{By, Network, Reading, Record, RecordKind, Request};
 use model::subject::{Subject, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 use proxy::audit::{RequestId, Station};
-use proxy::decision::Case;
+use proxy::decision::{Case, ServiceRules};
 use proxy::refusal::Refusal;
 use proxy::request::ClusterGate;
+use tokio::sync::watch;
 
 use super::books::Books;
+use super::can_services;
 use super::witnesses::Witnesses;
 
 /// Writes readings of the ledger into the ledger.
@@ -193,10 +195,11 @@ impl AuditRecorder for Readings {
     }
 }
 
-/// Answers `can` by the clusters' decision stations.
+/// Answers `can` by the clusters' decision stations, and by the rules about services.
 #[derive(Clone, Debug)]
 pub(super) struct Evaluators {
     pub(super) clusters: BTreeMap<ClusterId, Arc<ClusterGate>>,
+    pub(super) services: watch::Receiver<Arc<ServiceRules>>,
 }
 
 impl Evaluators {
@@ -215,8 +218,12 @@ impl Evaluators {
     }
 
     async fn judge(&self, asking: &Asking, question: &CanQuestion) -> Result<CanAnswer, CannotExplain> {
-        let (id, gate) = self.gate(question.cluster.as_deref())?;
         let subject = subject(&asking.who).map_err(|error| CannotExplain::Question(error.to_string()))?;
+        if let Some(asked) = &question.service {
+            let rules = Arc::clone(&self.services.borrow());
+            return can_services::judge(&rules, (asking, &subject), asked, super::now());
+        }
+        let (id, gate) = self.gate(question.cluster.as_deref())?;
         let asked = Attributes {
             verb: &question.verb,
             group: &question.group,
@@ -290,7 +297,7 @@ impl Explain for Evaluators {
     }
 }
 
-fn subject(who: &Who) -> Result<Subject, model::subject::SubjectError> {
+pub(super) fn subject(who: &Who) -> Result<Subject, model::subject::SubjectError> {
     let identity = &who.identity;
     Subject::new(SubjectParts {
         id: who.subject_id.clone(),

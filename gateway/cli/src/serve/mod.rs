@@ -8,6 +8,7 @@ mod api;
 mod audit_file;
 mod audit_roles;
 pub(crate) mod books;
+mod can_services;
 mod check;
 mod chores;
 mod clock_steps;
@@ -541,6 +542,7 @@ fn audit_api(config: &Config, made: &Made) -> anyhow::Result<axum::Router> {
         locks,
         witnesses,
         keys,
+        services,
         ..
     } = made;
     let (grown, durable) = watch::channel(books.ledger.durable().size);
@@ -562,7 +564,10 @@ fn audit_api(config: &Config, made: &Made) -> anyhow::Result<axum::Router> {
         recorder: Arc::new(api::Readings {
             audit: Arc::clone(&books.audit),
         }),
-        explain: Arc::new(api::Evaluators { clusters }),
+        explain: Arc::new(api::Evaluators {
+            clusters,
+            services: services.station.rules(),
+        }),
         events: Arc::new(recorder::LedgerRecorder::new(Arc::clone(&books.audit))),
         sessions: Arc::new(recorded::RecordedSessions {
             calls: Arc::clone(calls),

@@ -29,7 +29,7 @@ pub struct Asking {
     pub peer: Option<Peer>,
 }
 
-/// What is asked about: an API resource, or a path.
+/// What is asked about: an API resource or a path of a cluster, or a request to a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CanQuestion {
     /// Which cluster; may be left out where there is one.
@@ -48,6 +48,21 @@ pub struct CanQuestion {
     pub name: String,
     /// The path; empty when a resource is asked about.
     pub path: String,
+    /// The request to a service; all else is empty then.
+    pub service: Option<AskedService>,
+}
+
+/// A request to a published HTTP service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AskedService {
+    /// The host, as it was asked about.
+    pub host: String,
+    /// The HTTP method, as it would be sent.
+    pub method: String,
+    /// The path as it would be sent, percent-encoding kept; with or without a query.
+    pub path: String,
+    /// Whether it is asked about those who have not signed in, in place of the asker.
+    pub public: bool,
 }
 
 /// What would be decided.
@@ -140,7 +155,7 @@ pub(super) async fn bindings(State(api): State<Api>, caller: Caller) -> Result<R
     Ok(Json(json!({"clusters": clusters.iter().map(cluster).collect::<Vec<Value>>()})).into_response())
 }
 
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 11] = [
     "cluster",
     "verb",
     "group",
@@ -149,6 +164,9 @@ const KNOWN: [&str; 8] = [
     "namespace",
     "name",
     "path",
+    "host",
+    "method",
+    "public",
 ];
 
 pub(super) async fn can(
@@ -180,6 +198,12 @@ pub(super) async fn can(
 }
 
 fn question(parameters: &Parameters) -> Result<CanQuestion, Refused> {
+    if let Some(service) = at_service(parameters)? {
+        return Ok(CanQuestion {
+            service: Some(service),
+            ..CanQuestion::default()
+        });
+    }
     let text = |name: &str| parameters.text(name).unwrap_or_default().to_owned();
     let question = CanQuestion {
         cluster: parameters.text("cluster").map(str::to_owned),
@@ -190,6 +214,7 @@ fn question(parameters: &Parameters) -> Result<CanQuestion, Refused> {
         namespace: text("namespace"),
         name: text("name"),
         path: text("path"),
+        service: None,
     };
     if question.verb.is_empty() || question.resource.is_empty() == question.path.is_empty() {
         return Err(Refused::request("give `verb`, and either `resource` or `path`"));
@@ -200,6 +225,31 @@ fn question(parameters: &Parameters) -> Result<CanQuestion, Refused> {
         ));
     }
     Ok(question)
+}
+
+/// What is asked of a service; `None`: it is about a cluster.
+fn at_service(parameters: &Parameters) -> Result<Option<AskedService>, Refused> {
+    const OF_SERVICES: [&str; 3] = ["host", "method", "public"];
+    if OF_SERVICES.iter().all(|name| parameters.text(name).is_none()) {
+        return Ok(None);
+    }
+    let text = |name: &str| parameters.text(name).unwrap_or_default().to_owned();
+    let asked = AskedService {
+        host: text("host"),
+        method: text("method"),
+        path: text("path"),
+        public: parameters.truth("public")?,
+    };
+    let others = KNOWN
+        .iter()
+        .filter(|name| !OF_SERVICES.contains(name) && **name != "path");
+    let is_alone = others.into_iter().all(|name| parameters.text(name).is_none());
+    if asked.host.is_empty() || asked.method.is_empty() || !asked.path.starts_with('/') || !is_alone {
+        return Err(Refused::request(
+            "of a service give `host`, `method` and a `path` that begins with `/`, and nothing but `public` beside them",
+        ));
+    }
+    Ok(Some(asked))
 }
 
 fn has_object(question: &CanQuestion) -> bool {

@@ -4,7 +4,7 @@
 //! - `GET /api/v1/audit/records/{id}` → [`search::Shown`], its sealed parts opened, and the scope
 //! - `GET /api/v1/audit/can` → what the asker may read of the ledger
 //! - `GET /api/v1/audit/tail?q=&after=&all=` → lines of JSON, see [`tail`]
-//! - `GET /api/v1/can?verb=&resource=&…` → [`CanAnswer`]
+//! - `GET /api/v1/can?verb=&resource=&…`, or of a service `?host=&method=&path=&public=` → [`CanAnswer`]
 //! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
 //! - `GET /api/v1/sessions…`, see [`sessions`]
 //! - `GET …/audit/records/{id}/receipt`, `GET /api/v1/ledger/…`, see [`proof`]
@@ -49,7 +49,7 @@ use model::time::Timestamp;
 use state::Store;
 use tokio::sync::watch;
 
-pub use can::{Asking, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
+pub use can::{AskedService, Asking, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
 pub use erasures::{Erases, ErasureAct, ErasureEvent};
 pub use parts::{Opened, OpensParts};
 pub use proof::{NoProof, Proves};

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use model::decision::{RuleEffect, RuleRef};
-use search::{Decision, Query, Row, Scope, View};
+use search::{Called, Decision, Query, Row, Scope, View};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -83,6 +83,7 @@ fn words(row: &Row) -> Vec<String> {
     if let Some(effective) = &row.effective {
         said.push(format!("It was to be done as `{effective}`."));
     }
+    said.extend(row.service.as_ref().map(of_service));
     let Some(decision) = &row.decision else {
         said.push("No decision stands in this record.".to_owned());
         return said;
@@ -90,7 +91,13 @@ fn words(row: &Row) -> Vec<String> {
     if row.hides_texts() {
         said.push("Which rules mattered is hidden by your audit role.".to_owned());
     } else if decision.rules.is_empty() {
-        said.push("No rule and no binding matched.".to_owned());
+        // Bindings are about clusters.
+        let nothing = if row.service.is_some() {
+            "No rule matched."
+        } else {
+            "No rule and no binding matched."
+        };
+        said.push(nothing.to_owned());
     }
     said.extend(decision.rules.iter().map(rule_in_words));
     said.extend(
@@ -105,6 +112,19 @@ fn words(row: &Row) -> Vec<String> {
     said
 }
 
+/// Which service it was, and whether the public was let in.
+fn of_service(called: &Called) -> String {
+    let public = if called.public {
+        " Nobody had signed in: a rule lets the public do this."
+    } else {
+        ""
+    };
+    match &called.name {
+        Some(name) => format!("It was a call of the service `{name}` at `{}`.{public}", called.host),
+        None => format!("At `{}` no service is published at this path.{public}", called.host),
+    }
+}
+
 fn verdict(row: &Row) -> String {
     let code = row
         .reason
@@ -115,6 +135,7 @@ fn verdict(row: &Row) -> String {
         (Some("cluster"), Some(Decision { allowed: true, .. })) => {
             format!("The gateway allowed it, and the cluster refused it{code}.")
         }
+        (Some("service"), _) => format!("The gateway allowed it, and the service refused it{code}."),
         (Some("cluster"), _) => format!("The cluster was asked and refused it{code}."),
         (Some(_), _) => format!("The gateway refused it{code}."),
         (None, Some(Decision { allowed: true, .. })) => "The gateway allowed it.".to_owned(),

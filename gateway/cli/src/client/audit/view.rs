@@ -75,6 +75,9 @@ impl<'a> Viewed<'a> {
 
     fn why_nothing(&self) -> String {
         let text = |name: &str| self.audit.and_then(|audit| audit.get(name)).and_then(Value::as_str);
+        if self.record.get("service").is_some() {
+            return "no body is kept of calls of services".to_owned();
+        }
         match text("level") {
             None => "no body is kept: there is no audit policy".to_owned(),
             Some(level @ ("None" | "Metadata")) => {
@@ -243,6 +246,9 @@ mod tests {
         let (is_empty, why, _) = of(json!([{"audit": {"level": "Metadata", "asked": "Request"}}]));
         assert!(is_empty && why.ends_with("gives level Metadata to this call"), "{why}");
         assert_eq!(of(json!([{}])).1, "no body is kept: there is no audit policy");
+        let found = json!({"record": {"service": {"host": "a"}}, "records": [{}], "parts": {}});
+        let why = Viewed::of(found.as_object().unwrap()).why_nothing();
+        assert_eq!(why, "no body is kept of calls of services");
         let opaque = json!({"kept": "opaque", "why": "tooLong", "type": "application/json", "bytes": 70_000});
         let unknown = json!({"why": "unknownBefore"});
         let (is_empty, _, words) =

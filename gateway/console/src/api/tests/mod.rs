@@ -1,5 +1,6 @@
 //! The API over a real ledger in a temporary folder, with real sessions and tokens. Nothing sleeps: the ledger wakes.
 
+mod services;
 mod tails;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -94,7 +95,9 @@ impl Explain for Decides {
             if asked.cluster.as_deref() == Some("nowhere") {
                 return Err(CannotExplain::NoSuchCluster("nowhere".to_owned()));
             }
-            let allowed = asked.verb == "get" && asking.who.identity.username == "alice";
+            let service = asked.service.as_ref();
+            let verb = service.map_or(asked.verb.as_str(), |service| &service.method);
+            let allowed = verb.eq_ignore_ascii_case("get") && asking.who.identity.username == "alice";
             let rule = viewers();
             let nearest = Nearest {
                 role: "ClusterRole/edit".into(),
