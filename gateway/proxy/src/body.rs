@@ -375,6 +375,8 @@ impl Ender {
     /// Of an answer that has an end of its own: what came until then is no whole answer.
     pub(crate) fn of_whole(call: LongCall) -> Self {
         Self {
+            // A drain lets it go on, and an end within that has to wake whoever waits for a silent service.
+            cancelled: Box::pin(call.over().clone().cancelled_owned()),
             manner: Manner::BrokenOff,
             ..Self::new(call)
         }
@@ -454,7 +456,10 @@ impl Passing {
                 Poll::Ready(None)
             }
             Due::BreaksOff => {
-                let why = format!("{}, within an event whose rest did not come", ender.call.why());
+                let why = match ender.manner {
+                    Manner::BrokenOff => ender.call.why(),
+                    Manner::Whole => format!("{}, within an event whose rest did not come", ender.call.why()),
+                };
                 self.settle(Answer::Ended, Some(&why));
                 Poll::Ready(Some(Err(OutboundError::WithinEvent)))
             }
@@ -603,7 +608,7 @@ pub fn fuzz_event_border(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::task::{Wake, Waker};
 
     use access::decide::Authorization;
     use http::HeaderValue;
@@ -686,6 +691,32 @@ mod tests {
             assert_eq!(due(&mut ender, true), Due::GoesOn, "{kind}");
             lose_rights(&world);
             assert_eq!(due(&mut ender, nothing_comes), Due::Ends, "{kind}");
+        }
+    }
+
+    /// In a drain the answer of a service goes on, and of a silent one nothing but its end wakes who waits for it.
+    #[tokio::test]
+    async fn what_has_to_end_within_a_drain_wakes_who_waits_for_a_silent_service() {
+        let world = World::new(8, Authorization::Enforce);
+        let al = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
+        let mut ender = Ender::of_whole(world.enter(&world.watch(al, "shop")));
+        world.draining.cancel();
+        assert_eq!(due(&mut ender, true), Due::GoesOn, "a drain breaks nothing off");
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert_eq!(ender.due(&mut Context::from_waker(&waker), true), Due::GoesOn);
+        assert!(!woken.0.load(Ordering::Relaxed));
+        lose_rights(&world);
+        assert!(woken.0.load(Ordering::Relaxed), "who waits is told");
+        assert_eq!(due(&mut ender, true), Due::BreaksOff);
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
         }
     }
 

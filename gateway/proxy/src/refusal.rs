@@ -55,6 +55,8 @@ pub enum Refusal {
     Denied(Box<Denied>),
     /// It was allowed, and before it was sent the rules said no, or somebody ended it.
     Ended(String),
+    /// It was sent, and had to end before its answer came.
+    EndedWithin(String),
     /// A limit of this subject, or the shared one of strangers, is reached.
     Limit(Limit),
     /// The ledger cannot take the record: nothing is served that cannot be written down (promise 4).
@@ -120,7 +122,7 @@ impl Refusal {
             Self::SignInEnded(_) => Reason::SignInEnded,
             Self::Locked(_) => Reason::Locked,
             Self::Denied(denied) => denial_kind(&denied.denial),
-            Self::Ended(_) => Reason::Ended,
+            Self::Ended(_) | Self::EndedWithin(_) => Reason::Ended,
             Self::Limit(_) => Reason::Limit,
             Self::LedgerRefuses(_) => Reason::Ledger,
             Self::UpstreamUnreachable(_) => Reason::UpstreamUnreachable,
@@ -159,9 +161,12 @@ impl Refusal {
             Self::NoCredential | Self::BadCredential(_) | Self::CannotVerify(_) | Self::SignInEnded(_) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Denied(_) | Self::Ended(_) | Self::Locked(_) | Self::ForeignPage(_) | Self::NotOnBehalf(_) => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Denied(_)
+            | Self::Ended(_)
+            | Self::EndedWithin(_)
+            | Self::Locked(_)
+            | Self::ForeignPage(_)
+            | Self::NotOnBehalf(_) => StatusCode::FORBIDDEN,
             Self::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::LedgerRefuses(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamLost(_) | Self::GatewayCredential => StatusCode::BAD_GATEWAY,
@@ -196,6 +201,7 @@ impl Refusal {
             | Self::CannotVerify(why)
             | Self::SignInEnded(why)
             | Self::Ended(why)
+            | Self::EndedWithin(why)
             | Self::NotOnBehalf(why)
             | Self::Locked(why) => why.clone(),
             Self::UnknownHost => "no site answers to this host name".to_owned(),
@@ -409,7 +415,7 @@ const fn next_of(refusal: &Refusal) -> Option<&'static str> {
         Refusal::Locked(_) => "ask whoever locked you out; signing in again does not help until then",
         Refusal::LedgerRefuses(_) => "tell whoever runs the gateway; the call was not sent",
         Refusal::UpstreamUnreachable(_) => "nothing was sent; try again in a moment",
-        Refusal::UpstreamLost(_) | Refusal::UpstreamSilent => {
+        Refusal::UpstreamLost(_) | Refusal::UpstreamSilent | Refusal::EndedWithin(_) => {
             "the call may have had its effect: look before you repeat it"
         }
         Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Headers(_) => {

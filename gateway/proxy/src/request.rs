@@ -652,6 +652,11 @@ impl Duties {
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.call.as_ref().and_then(LongCall::refusal)
     }
+
+    /// Its place among the calls that go on; none where nothing ends it.
+    pub(crate) const fn long_call(&self) -> Option<&LongCall> {
+        self.call.as_ref()
+    }
 }
 
 /// The trail is still ours alone: nothing has been opened on it.

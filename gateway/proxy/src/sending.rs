@@ -16,6 +16,7 @@ use crate::decision::{Effect, Permit};
 use crate::refusal::Refusal;
 use crate::request::{ClusterGate, Duties, Switch};
 use crate::services::ServiceGate;
+use crate::session::LongCall;
 use crate::upstream::{self, Call, Pool, SendError, UpstreamBody};
 
 /// How long a call that may have an effect goes on after its client has left, to learn how it ended.
@@ -99,6 +100,11 @@ impl Sending {
         end.sent();
         let sent = tokio::select! {
             sent = upstream::effect(to.pool(), &call, recorded, request) => sent,
+            refusal = has_to_end(&to, switch.is_some(), duties.long_call()) => {
+                end.settle_with(Answer::Unknown, refusal.status().as_u16(), Some(&refusal.in_words()));
+                let _ = answer.send(Err(refusal));
+                return;
+            }
             () = left_long_ago(&mut answer) => return end.settle(Answer::Unknown, Some("the client left and no answer came")),
         };
         if let Some(digest) = digest.get() {
@@ -132,6 +138,21 @@ impl Sending {
                 let _ = answer.send(Err(unanswered(end, error, attempts)));
             }
         }
+    }
+}
+
+/// Resolves when what was sent has to end although no answer has come: what its client still sends stops there, and not only what would
+/// come back. Until then what goes up goes to somebody who may no longer be spoken to. What has arrived may have had its effect.
+///
+/// A session in a pod is waited for: nothing of its client goes up before the switch, which comes soon or never, and behind it the
+/// session ends with a record that says what it was.
+async fn has_to_end(to: &Behind, may_switch: bool, call: Option<&LongCall>) -> Refusal {
+    match call {
+        Some(call) if !(may_switch && matches!(to, Behind::Cluster(_))) => {
+            call.over().cancelled().await;
+            call.refusal_within()
+        }
+        Some(_) | None => std::future::pending().await,
     }
 }
 

@@ -38,6 +38,7 @@ fn file(refusal: &Refusal) -> &'static str {
         Refusal::SignInEnded(_) => "session-ended",
         Refusal::Locked(_) => "locked",
         Refusal::Ended(_) => "ended",
+        Refusal::EndedWithin(_) => "ended-within",
         Refusal::Denied(denied) => denial_file(denied),
         Refusal::Limit(limit) => match limit {
             Limit::InFlight(_) => "limit-in-flight",
@@ -175,6 +176,9 @@ fn all() -> Vec<Refusal> {
             "ann@corp.example is locked by lee@corp.example until 2026-11-22T10:00:00Z: TICKET-4711",
         )),
         Refusal::Ended(words("a rule forbids it (AccessRule payments/no-payments-at-night)")),
+        Refusal::EndedWithin(words(
+            "ended by the gateway: a rule forbids it (AccessRule payments/no-payments-at-night)",
+        )),
         Refusal::Limit(Limit::InFlight(256)),
         Refusal::Limit(Limit::RecordsPerSecond(500)),
         Refusal::Limit(Limit::BytesPerDay(1_073_741_824)),
@@ -209,7 +213,7 @@ fn refused(refusal: &Refusal, signed_in: bool) -> (u16, String, Vec<u8>) {
     let groups: Vec<Arc<str>> = vec!["dev".into(), "oncall".into()];
     let known = matches!(
         refusal,
-        Refusal::Denied(_) | Refusal::Ended(_) | Refusal::Limit(_) | Refusal::Locked(_)
+        Refusal::Denied(_) | Refusal::Ended(_) | Refusal::EndedWithin(_) | Refusal::Limit(_) | Refusal::Locked(_)
     );
     let asked = Asked {
         id: ID,

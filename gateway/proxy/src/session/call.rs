@@ -72,6 +72,8 @@ pub(super) struct Entry {
     stays_plain: AtomicBool,
     /// Once it is a session in a pod: watches and followed logs are none.
     pub(super) session: OnceLock<Session>,
+    /// Cancelled when it is over, and for nothing else: a drain lets much of what goes on go on for a while.
+    over: CancellationToken,
     /// Cancelled when it is over, and when the gateway drains.
     token: CancellationToken,
 }
@@ -119,6 +121,7 @@ impl Entry {
             demands: Demands::default(),
             stays_plain,
             session: OnceLock::new(),
+            over: CancellationToken::new(),
             token: draining.child_token(),
         };
         entry.stands(grounds, now);
@@ -286,12 +289,8 @@ impl Entry {
     pub(super) fn end(&self, cause: Cause, why: &str) -> bool {
         let first = self.why.set((cause, why.into())).is_ok();
         self.is_over.store(true, Ordering::Release);
+        self.over.cancel();
         self.token.cancel();
-        // Of an end and of a session that begins at the same moment, one sees the other.
-        fence(Ordering::SeqCst);
-        if let Some(session) = self.session.get() {
-            session.over.cancel();
-        }
         first
     }
 
@@ -302,7 +301,7 @@ impl Entry {
 
 impl Ending for Entry {
     fn ender(&self) -> &CancellationToken {
-        &self.token
+        &self.over
     }
 
     fn is_over(&self) -> bool {
@@ -321,8 +320,6 @@ fn waited(since: &AtomicI64, now: Timestamp) -> Option<Duration> {
 pub(super) struct Session {
     /// What has passed.
     pub(super) counted: Counted,
-    /// Cancelled when it is over, and for nothing else: unlike a watch, a session goes on for a while when the gateway drains.
-    over: CancellationToken,
 }
 
 /// The place of a call in the table, held by whoever carries its answer. Dropping it gives the place back.
@@ -373,20 +370,15 @@ impl LongCall {
     /// It has become a session, whose bytes these count: from now on it is listed. Cancelled is what is returned when it has to
     /// end, but not yet when the gateway only drains.
     pub(crate) fn becomes_session(&self, counted: Counted) -> CancellationToken {
-        let over = CancellationToken::new();
-        let session = Session {
-            counted,
-            over: over.clone(),
-        };
         // Set once: a call becomes a session once.
-        let _ = self.entry.session.set(session);
+        let _ = self.entry.session.set(Session { counted });
         self.end_if_unrecorded();
-        // As in `Entry::end`.
-        fence(Ordering::SeqCst);
-        if self.is_over() {
-            over.cancel();
-        }
-        over
+        self.over().clone()
+    }
+
+    /// Cancelled when the call has to end, and for nothing else: no drain touches it.
+    pub(crate) fn over(&self) -> &CancellationToken {
+        &self.entry.over
     }
 
     /// Resolves when the call has to end, and when the gateway begins to drain; [`LongCall::is_over`] tells which.
@@ -413,6 +405,11 @@ impl LongCall {
             Some((_, why)) => format!("ended by the gateway: {why}"),
             None => "ended by the gateway: it stops".to_owned(),
         }
+    }
+
+    /// What its caller is told if it had to end before its answer came.
+    pub(crate) fn refusal_within(&self) -> Refusal {
+        Refusal::EndedWithin(self.why())
     }
 
     /// What its caller is told if it had to end before it was sent: what ends a call may come while it is decided, recorded or
