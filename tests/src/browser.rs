@@ -66,6 +66,14 @@ impl Browser {
         bail!("{url} redirects without end")
     }
 
+    /// What it would send as `Cookie` to `authority` (`HOST:PORT`).
+    #[must_use]
+    pub fn cookies(&self, authority: &str) -> String {
+        let jar = self.cookies.get(authority).into_iter().flatten();
+        let pairs: Vec<String> = jar.map(|(name, value)| format!("{name}={value}")).collect();
+        pairs.join("; ")
+    }
+
     /// Sends one request; `form` is a form's body.
     ///
     /// # Errors
@@ -74,11 +82,11 @@ impl Browser {
         let (scheme, authority, target) = split(url)?;
         let mut head =
             format!("{method} {target} HTTP/1.0\r\nHost: {authority}\r\nAccept: text/html,application/json;q=0.9\r\n");
-        let jar = self.cookies.entry(authority.clone()).or_default();
-        if !jar.is_empty() {
-            let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            head.push_str(&format!("Cookie: {}\r\n", cookies.join("; ")));
+        let cookies = self.cookies(&authority);
+        if !cookies.is_empty() {
+            head.push_str(&format!("Cookie: {cookies}\r\n"));
         }
+        let jar = self.cookies.entry(authority.clone()).or_default();
         if method == "POST" {
             head.push_str("Content-Type: application/x-www-form-urlencoded\r\n");
         }

@@ -69,7 +69,7 @@ impl CapturingHttp2 {
             .enable_all()
             .build()?;
         let ca = Ca::new("captured")?;
-        let acceptor = TlsAcceptor::from(api::server_config(&ca.server(&["127.0.0.1"])?, true)?);
+        let acceptor = TlsAcceptor::from(api::server_config(&ca.server(&["127.0.0.1", "localhost"])?, true)?);
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let (address, kept) = (listener.local_addr()?, Arc::<Kept>::default());
         let keeping = Arc::clone(&kept);

@@ -1,4 +1,7 @@
-//! Ingresses that people keep: nginx asks for verdicts by the configuration that stands in the manual.
+//! Ingresses that people keep: nginx and Caddy ask for verdicts, each by the configuration that stands in the manual.
+
+#[path = "ingress/attacks.rs"]
+mod attacks;
 
 use std::net::SocketAddr;
 
@@ -6,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tests::backends::Server;
 use tests::backends::proxy::{Kind, Place};
-use tests::captured::Arrived;
+use tests::captured::{Arrived, CapturingHttp2};
 use tests::counterparts::repository;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
@@ -171,13 +174,19 @@ fn address(url: &str) -> anyhow::Result<SocketAddr> {
     Ok(url.strip_prefix("http://").context("plain http")?.parse()?)
 }
 
-/// The configuration of the manual, with our addresses.
-fn manual(language: &str, places: &Places<'_>) -> anyhow::Result<String> {
+/// The configuration of the manual, with our addresses; `first` is replaced before them.
+fn manual(ingress: &str, places: &Places<'_>, first: &[(&str, String)]) -> anyhow::Result<String> {
     let page = std::fs::read_to_string(repository().join("docs/how-to/keep-your-ingress.md"))?;
-    let begin = format!("```{language}\n");
-    let (_, block) = page.split_once(&begin).with_context(|| format!("no {begin}"))?;
+    let (_, section) = page.split_once(&format!("\n## {ingress}\n")).context("a section")?;
+    let (_, block) = section.split_once("\n```").context("a configuration")?;
+    let (_, block) = block.split_once('\n').context("its language")?;
     let (block, _) = block.split_once("\n```").context("an end")?;
     let mut text = format!("{block}\n");
+    for (from, to) in first {
+        ensure!(text.contains(from), "the page does not say {from}");
+        text = text.replace(from, to);
+    }
+    let files = places.files.path().display().to_string();
     for (from, to) in [
         (
             "https://gatescribe.gatescribe.svc:8443",
@@ -189,8 +198,8 @@ fn manual(language: &str, places: &Places<'_>) -> anyhow::Result<String> {
         ),
         ("gatescribe.gatescribe.svc", "localhost".to_owned()),
         ("grafana.monitoring.svc:3000", places.web.to_string()),
-        ("/etc/nginx", places.files.path().display().to_string()),
-        ("/etc/caddy", places.files.path().display().to_string()),
+        ("/etc/nginx", files.clone()),
+        ("/etc/caddy", files),
     ] {
         text = text.replace(from, &to);
     }
@@ -199,7 +208,7 @@ fn manual(language: &str, places: &Places<'_>) -> anyhow::Result<String> {
 
 fn nginx(places: &Places<'_>) -> anyhow::Result<String> {
     let Places { front, host, place, .. } = places;
-    let text = manual("nginx", places)?
+    let text = manual("nginx", places, &[])?
         .lines()
         .filter(|line| !line.trim_start().starts_with("ssl_certificate"))
         .map(|line| format!("{line}\n"))
@@ -211,6 +220,25 @@ fn nginx(places: &Places<'_>) -> anyhow::Result<String> {
         "server {{ listen {front} default_server; server_name 127.0.0.1;\n location / {{ proxy_pass http://{host}; proxy_set_header Host $http_host; }} }}\n"
     );
     Ok(place.nginx(&format!("{text}{gateway}")))
+}
+
+fn caddy(places: &Places<'_>) -> anyhow::Result<String> {
+    let Places { front, host, place, .. } = places;
+    let port = front.port();
+    let first = [
+        (
+            "grafana.example.com {\n",
+            format!("http://web.localhost:{port} {{\n\tbind 127.0.0.1\n"),
+        ),
+        (
+            "https://gatescribe.gatescribe.svc:8443 {\n\t\t\timport gatescribe_tls\n\t\t}",
+            format!("http://{host}"),
+        ),
+    ];
+    let text = manual("Caddy", places, &first)?;
+    let gateway = format!("http://127.0.0.1:{port} {{\n bind 127.0.0.1\n reverse_proxy http://{host}\n}}\n");
+    let own = format!("http://{} {{\n bind 127.0.0.1\n respond 404\n}}\n", place.listen);
+    Ok(format!("{{\n admin off\n auto_https off\n}}\n{text}{gateway}{own}"))
 }
 
 /// The values of a field, as the service saw them.
@@ -226,7 +254,11 @@ fn values<'a>(arrived: &'a Arrived, name: &str) -> Vec<&'a str> {
 fn story(world: &World) -> anyhow::Result<()> {
     let port = world.front.port();
     let told = world.ask(("GET", "/api"), &[("Accept", "*/*")])?;
-    ensure!(told.status == 401, "a program is told: {told:?}");
+    ensure!(
+        told.status == 401,
+        "a program is told: {told:?}\n{}",
+        world.ingress.log_end()
+    );
     ensure!(world.web.take_arrived().is_empty(), "nothing was asked of the service");
 
     world.gateway.provider.control("/auto", &json!({ "login": "alice" }))?;
@@ -254,7 +286,7 @@ fn story(world: &World) -> anyhow::Result<()> {
     let forged = [
         ("Authorization", bearer.as_str()),
         ("Cookie", "theme=dark"),
-        ("X-Gatescribe-Assertion", "forged"),
+        ("X-Gatescribe_Assertion", "forged"),
         ("X-Original-Url", "/pictures/x"),
         ("X-Original-Method", "GET"),
         ("X-Forwarded-Uri", "/pictures/x"),
@@ -279,7 +311,7 @@ fn story(world: &World) -> anyhow::Result<()> {
     let forbidden = world.ask(("DELETE", "/other"), &forged)?;
     ensure!(forbidden.status == 403, "{forbidden:?}");
     let nobody = [
-        ("X-Gatescribe-Assertion", "forged"),
+        ("X-Gatescribe_Assertion", "forged"),
         ("X-Original-URL", "/pictures/x"),
         ("X-Forwarded-Uri", "/pictures/x"),
         ("X-Original-Method", "GET"),
@@ -347,9 +379,81 @@ fn written_down(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn all_of(world: &World) -> anyhow::Result<()> {
+    story(world)?;
+    attacks::differential(world).context("what is forwarded against what was judged")?;
+    attacks::header_tricks(world).context("headers")?;
+    attacks::other_upgrades(world).context("switches to other protocols")?;
+    attacks::websockets(world).context("WebSockets")?;
+    let everything = serde_json::to_string(&world.gateway.records()?)? + &world.gateway.log();
+    ensure!(
+        !everything.contains(SECRET) && !everything.contains("forged"),
+        "promise 6"
+    );
+    Ok(())
+}
+
 #[test]
-fn nginx_asks_about_each_call_by_the_configuration_of_the_manual() -> anyhow::Result<()> {
-    story(&World::start(Kind::Nginx, nginx)?)
+fn n_15_nginx_asks_about_each_call_by_the_configuration_of_the_manual() -> anyhow::Result<()> {
+    all_of(&World::start(Kind::Nginx, nginx)?)
+}
+
+#[test]
+fn n_15_caddy_asks_about_each_call_by_the_configuration_of_the_manual() -> anyhow::Result<()> {
+    all_of(&World::start(Kind::Caddy, caddy)?)
+}
+
+/// What a workload has shown to act for somebody, and our cookies, are for the gateway alone: also behind a yes that says nothing in their place.
+#[test]
+fn n_01_what_was_shown_to_the_gateway_goes_no_further() -> anyhow::Result<()> {
+    for (kind, configure) in [(Kind::Nginx, nginx as fn(&Places<'_>) -> _), (Kind::Caddy, caddy)] {
+        let (says_yes, web) = (CapturingHttp2::start()?, FakeApiServer::start()?);
+        web.capture();
+        let (files, port) = (Folder::new("ingress")?, Port::reserve()?);
+        let yes = says_yes.upstream();
+        files.write("gatescribe-ca.crt", yes.ca.context("an authority")?)?;
+        files.write(
+            "gatescribe-secret.conf",
+            "proxy_set_header X-Gatescribe-Ingress-Secret x;\n",
+        )?;
+        let verdicts = yes.server.strip_prefix("https://").context("TLS")?.parse()?;
+        let configure = |place: &Place<'_>| {
+            configure(&Places {
+                front: port.address(),
+                host: port.address(),
+                verdicts,
+                web: address(&web.upstream().server)?,
+                files: &files,
+                place,
+            })
+        };
+        let ingress = kind.start_with(configure, |command, _| {
+            command.env("GATESCRIBE_INGRESS_SECRET", SECRET);
+            Ok(())
+        })?;
+        let shown = [
+            ("X-Gatescribe-Assertion", "shown"),
+            ("X-Gatescribe-Cookie", "shown=1"),
+            ("Cookie", "loopback-gatescribe-service=shown"),
+            ("Authorization", "Bearer shown"),
+            // Said back by what says yes; without it the service would keep nothing.
+            ("Audit-ID", "said-back"),
+        ];
+        let host = format!("web.localhost:{}", port.address().port());
+        let answer = plainly(port.address(), &host, ("GET", "/a"), &shown, b"")?;
+        ensure!(answer.status == 200, "{answer:?}\n{}", ingress.log_end());
+        let asked = says_yes.take_arrived();
+        ensure!(
+            asked.len() == 1 && values(&asked[0], "x-gatescribe-assertion") == ["shown"],
+            "{asked:#?}"
+        );
+        let arrived = web.take_arrived();
+        ensure!(
+            arrived.len() == 1 && !format!("{arrived:?}").contains("shown"),
+            "{arrived:#?}"
+        );
+    }
+    Ok(())
 }
 
 /// Whoever is no ingress of ours is told nothing, also with words that would be a yes.
@@ -418,7 +522,7 @@ fn promise_3_only_a_named_ingress_is_answered() -> anyhow::Result<()> {
     grpc.retain(|(name, _)| *name != "Authorization");
     let refused = world.question("/auth/nginx", &grpc)?;
     ensure!(refused.status == 403 || refused.status == 401, "{refused:?}");
-    // A WebSocket from another page, on a cookie, is told by the story of pages; what is no method, host or path is no call.
+    // What is no method, host or path is no call.
     for (name, value, status) in [
         ("X-Original-URL", "/a//b", 403),
         ("X-Original-URL", "/a/..%2fb", 403),

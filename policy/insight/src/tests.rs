@@ -452,6 +452,29 @@ fn calls_of_services_are_none_of_the_cluster_s() {
     );
 }
 
+/// A verdict says what was answered, and not what came of it.
+#[test]
+fn a_verdict_never_counts_as_coverage() {
+    let mut known = calls(&["a"]);
+    for (seq, (id, kind, cluster)) in [
+        (10, ("v", RecordKind::Verdict, json!(null))),
+        (11, ("w", RecordKind::Verdict, json!("prod"))),
+        (12, ("x", RecordKind::Refusal, json!("prod"))),
+    ] {
+        let mut verdict = begins(id, 1);
+        (verdict["cluster"], verdict["source"]) = (cluster, json!("verdict"));
+        known.push(seq, kind, verdict.to_string().as_bytes());
+    }
+    assert_eq!((known.len(), known.unreadable()), (1, 0));
+    let told = report(&known, framed(vec![event("a", 0), event("v", 1), event("w", 2)]));
+    assert_eq!(
+        problems(&told),
+        [("v", &Problem::NotInLedger), ("w", &Problem::NotInLedger)],
+        "it vouches for nothing that was done"
+    );
+    assert_eq!((told.joined, told.coverage.all.through), (1, 1));
+}
+
 #[test]
 fn a_cluster_that_has_the_name_of_another_at_its_beginning_keeps_its_path() {
     let mut calls = Calls::of("prod");
