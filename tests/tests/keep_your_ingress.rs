@@ -1,4 +1,4 @@
-//! Ingresses that people keep: nginx and Caddy ask for verdicts, each by the configuration that stands in the manual.
+//! Ingresses that people keep: nginx, Caddy and Envoy ask for verdicts, each by the configuration that stands in the manual.
 
 #[path = "ingress/attacks.rs"]
 mod attacks;
@@ -199,7 +199,8 @@ fn manual(ingress: &str, places: &Places<'_>, first: &[(&str, String)]) -> anyho
         ("gatescribe.gatescribe.svc", "localhost".to_owned()),
         ("grafana.monitoring.svc:3000", places.web.to_string()),
         ("/etc/nginx", files.clone()),
-        ("/etc/caddy", files),
+        ("/etc/caddy", files.clone()),
+        ("/etc/envoy", files),
     ] {
         text = text.replace(from, &to);
     }
@@ -239,6 +240,44 @@ fn caddy(places: &Places<'_>) -> anyhow::Result<String> {
     let gateway = format!("http://127.0.0.1:{port} {{\n bind 127.0.0.1\n reverse_proxy http://{host}\n}}\n");
     let own = format!("http://{} {{\n bind 127.0.0.1\n respond 404\n}}\n", place.listen);
     Ok(format!("{{\n admin off\n auto_https off\n}}\n{text}{gateway}{own}"))
+}
+
+fn envoy(places: &Places<'_>) -> anyhow::Result<String> {
+    let at = |address: &SocketAddr| format!("address: {}, port_value: {}", address.ip(), address.port());
+    let hosts = "                  virtual_hosts:\n";
+    let gateway = "{ name: gateway, domains: [127.0.0.1], routes: [{ match: { prefix: / }, route: { cluster: gatescribe_services }, typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } } }] }";
+    let listens = "{ socket_address: { address: 0.0.0.0, port_value: 443 } }";
+    let first = [
+        (
+            listens,
+            format!(
+                "{{ socket_address: {{ {} }} }}\n      additional_addresses: [{{ address: {{ socket_address: {{ {} }} }} }}]",
+                at(&places.front),
+                at(&places.place.listen)
+            ),
+        ),
+        (
+            "        - transport_socket: {",
+            "        - name: without-tls\n          transport_socket: {".to_owned(),
+        ),
+        (
+            "stat_prefix: services\n",
+            // The browser of the stories speaks it.
+            "stat_prefix: services\n                http_protocol_options: { accept_http_10: true }\n".to_owned(),
+        ),
+        (hosts, format!("{hosts}                    - {gateway}\n")),
+        ("address: grafana.monitoring.svc, port_value: 3000", at(&places.web)),
+        ("address: gatescribe.gatescribe.svc, port_value: 8443", at(&places.host)),
+        (
+            "address: gatescribe.gatescribe.svc, port_value: 9443",
+            at(&places.verdicts),
+        ),
+        ("[grafana.example.com]", "[web.localhost]".to_owned()),
+    ];
+    let text = manual("Envoy", places, &first)?;
+    // Browsers and the gateway speak plain HTTP here.
+    let is_kept = |line: &&str| !line.contains("transport_socket: {");
+    Ok(text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect())
 }
 
 /// The values of a field, as the service saw them.
@@ -401,6 +440,13 @@ fn n_15_nginx_asks_about_each_call_by_the_configuration_of_the_manual() -> anyho
 #[test]
 fn n_15_caddy_asks_about_each_call_by_the_configuration_of_the_manual() -> anyhow::Result<()> {
     all_of(&World::start(Kind::Caddy, caddy)?)
+}
+
+#[test]
+fn n_15_envoy_asks_about_each_call_by_the_configuration_of_the_manual() -> anyhow::Result<()> {
+    let world = World::start(Kind::Envoy, envoy)?;
+    all_of(&world)?;
+    attacks::bytes_over_http2(&world)
 }
 
 /// What a workload has shown to act for somebody, and our cookies, are for the gateway alone: also behind a yes that says nothing in their place.

@@ -84,7 +84,9 @@ impl Kind {
                 folder,
                 modules,
             })?;
-            let file = folder.write(&format!("{}.conf", self.name()), text)?;
+            // Envoy goes by the ending.
+            let ending = if self == Self::Envoy { "yaml" } else { "conf" };
+            let file = folder.write(&format!("{}.{ending}", self.name()), text)?;
             let mut command = self.command(set.as_ref(), folder, &file)?;
             prepare(&mut command, folder)?;
             Ok(command)

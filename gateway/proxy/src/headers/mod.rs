@@ -107,6 +107,11 @@ struct Managed<'a> {
     hops: &'a [HeaderName],
 }
 
+/// Whether `name` is of one connection, which no hop hands on.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
 static MANAGED: Managed<'static> = Managed {
     prefixes: &MANAGED_PREFIXES,
     names: &MANAGED_NAMES,

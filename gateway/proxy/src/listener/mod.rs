@@ -44,6 +44,10 @@ pub trait Handler: Send + Sync + 'static {
     /// The body of its answers; the listener writes it as it is, without boxing.
     type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static;
 
+    /// Whether an HTTP/2 request may name another scheme than the listener speaks: where nothing follows from it, for programs that always
+    /// name the same.
+    const ANY_SCHEME: bool = false;
+
     /// Answers one request.
     ///
     /// A request whose `head.violation` is set must be refused with [`Violation::status`] and never forwarded. The future is dropped when the client leaves (HTTP/1: closes, HTTP/2: resets

@@ -295,7 +295,8 @@ impl<H: Handler> Serving<H> {
 
     fn head(&self, parts: &Parts, request: &mut Request<Incoming>, is_http2: bool) -> Head {
         if is_http2 {
-            return super::http2::check(request, &self.config.head, self.scheme());
+            let scheme = (!H::ANY_SCHEME).then(|| self.scheme());
+            return super::http2::check(request, &self.config.head, scheme);
         }
         let queued = parts.shared.pop_head();
         let parsed = request

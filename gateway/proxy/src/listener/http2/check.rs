@@ -20,8 +20,8 @@ use super::super::{
     violation::Violation,
 };
 
-/// Checks a request and puts its cookie crumbs together (RFC 9113 §8.2.3).
-pub(crate) fn check<B>(request: &mut Request<B>, limits: &HeadLimits, scheme: Scheme) -> Head {
+/// Checks a request and puts its cookie crumbs together (RFC 9113 §8.2.3). Without a `scheme` it may name any.
+pub(crate) fn check<B>(request: &mut Request<B>, limits: &HeadLimits, scheme: Option<Scheme>) -> Head {
     let target = target_of(request);
     let (lines, bytes) = measure(request.headers());
     let host = check_host(request);
@@ -61,7 +61,7 @@ fn measure(headers: &HeaderMap) -> (usize, usize) {
 fn check_all<B>(
     request: &Request<B>,
     limits: &HeadLimits,
-    scheme: Scheme,
+    scheme: Option<Scheme>,
     (lines, bytes): (usize, usize),
 ) -> Result<(), Violation> {
     check_method(request.method().as_str().as_bytes())?;
@@ -75,15 +75,15 @@ fn check_all<B>(
     check_headers(request.headers(), limits)
 }
 
-fn check_target<B>(request: &Request<B>, limits: &HeadLimits, scheme: Scheme) -> Result<(), Violation> {
+fn check_target<B>(request: &Request<B>, limits: &HeadLimits, scheme: Option<Scheme>) -> Result<(), Violation> {
     if request.version() != Version::HTTP_2 {
         return Err(Violation::VersionUnsupported);
     }
     // Without `:authority`, http::Uri cannot hold the scheme; then `Host` decides alone.
-    if request
-        .uri()
-        .scheme_str()
-        .is_some_and(|written| written != scheme.as_str())
+    let written = request.uri().scheme_str();
+    if written
+        .zip(scheme)
+        .is_some_and(|(written, scheme)| written != scheme.as_str())
     {
         return Err(Violation::TargetSchemeForbidden);
     }
@@ -198,7 +198,24 @@ mod tests {
             .version(Version::HTTP_2)
             .uri("https://a.example/x?y=1");
         let mut request = build(builder).body(()).unwrap();
-        (check(&mut request, &HeadLimits::default(), Scheme::Https), request)
+        (
+            check(&mut request, &HeadLimits::default(), Some(Scheme::Https)),
+            request,
+        )
+    }
+
+    #[test]
+    fn another_scheme_is_refused_but_where_any_may_stand() {
+        let asked = |scheme| {
+            let mut request = Request::builder()
+                .version(Version::HTTP_2)
+                .uri("http://a.example/x")
+                .body(())
+                .unwrap();
+            check(&mut request, &HeadLimits::default(), scheme).violation
+        };
+        assert_eq!(asked(Some(Scheme::Https)), Some(Violation::TargetSchemeForbidden));
+        assert_eq!((asked(Some(Scheme::Http)), asked(None)), (None, None));
     }
 
     #[test]

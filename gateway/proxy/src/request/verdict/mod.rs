@@ -8,10 +8,12 @@
 //! What it is not: a way for a call. What becomes of the call nobody here sees; how long a stream goes on is the ingress's to say. So a
 //! verdict is evidence of an answer of ours and never counts as coverage.
 //!
-//! Invariants: nothing but [`yes`] makes an answer of 2xx, and it takes the evidence that the record is durable; only a configured ingress is
+//! Invariants: nothing but [`Yes`] makes an answer of 2xx, and it takes the evidence that the record is durable; only a configured ingress is
 //! told anything; these listeners have nothing else on them, so that no host, path or header leads a browser here.
 
+mod envoy;
 mod peer;
+mod said;
 mod told;
 
 use std::panic::AssertUnwindSafe;
@@ -21,16 +23,19 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use model::decision::Unmet;
 use model::request::Target;
 
+pub use self::envoy::fuzz_envoy_check;
 pub use self::peer::{BadSecret, LEAST_SECRET, PEER_SECRET, Peers, Secrets};
+use self::said::Said;
+pub use self::told::fuzz_ingress_told;
 use self::told::{Told, Words};
 use super::service::{arrival_of, is_of_browser, path};
 use super::upgrade::refused_as_unrecorded;
 use super::{ABOVE_A_BUDGET, Gate, Stop, Waiting, no_new_ones, unshared};
 use crate::audit::{CalledService, Peer, Place, RecordedVerdict, Trail};
-use crate::body::Outbound;
 use crate::decision::ServiceDecided;
 use crate::headers::{self, Named, ServiceHeaders};
 use crate::identity::{AtService, Authenticated};
@@ -64,15 +69,20 @@ impl Verdicts {
         head: &Head,
         request: Request<Inbound>,
         trail: &mut Arc<Trail>,
-    ) -> Result<Response<Bytes>, Stop> {
+    ) -> Result<Yes, Stop> {
         if let Some(violation) = head.violation {
             return Err(Refusal::Malformed(violation).into());
         }
-        let mut headers = request.into_parts().0.headers;
+        let (parts, body) = request.into_parts();
+        let mut headers = parts.headers;
         let peer = self.peers.proved(conn, &mut headers)?;
         let words = Words::at(&head.target).ok_or(Refusal::UnknownHost)?;
+        let body = match words {
+            Words::Envoy => whole(body).await?,
+            Words::Nginx | Words::Forward => Bytes::new(), // what came with the call is nothing that is looked at
+        };
         let told = words
-            .read(headers)
+            .read(headers, &body)
             .map_err(|untold| Refusal::Headers(untold.to_string()))?;
         *trail = Arc::new(self.gate.told_trail(conn, &peer, &told, trail));
         self.gate.judge(conn, told, trail).await
@@ -100,7 +110,7 @@ impl Gate {
         trail
     }
 
-    async fn judge(&self, conn: &Conn, mut told: Told, trail: &mut Arc<Trail>) -> Result<Response<Bytes>, Stop> {
+    async fn judge(&self, conn: &Conn, mut told: Told, trail: &mut Arc<Trail>) -> Result<Yes, Stop> {
         let (published, target) = self.judged_service(&told, unshared(trail)?)?;
         let who = self.proved_at_ingress(&mut told, published.as_ref(), trail).await?;
         let early = match &who {
@@ -125,8 +135,9 @@ impl Gate {
         trail.passed_decision(self.audit.clock().mono());
         owes_nothing_here(&decided, trail)?;
         let said = self.said_to_ingress(&published, who.as_ref(), trail)?;
+        let headers = ServiceHeaders::of(&published).map_err(|_| Refusal::Internal)?;
         let recorded = self.audit.verdict(trail).await?;
-        Ok(yes(&recorded, trail, said, told.headers))
+        Ok(Yes::of(&recorded, said, headers.own(), told.headers))
     }
 
     /// The service that it is about; none where no ingress forwards at that path.
@@ -207,9 +218,9 @@ impl Gate {
     }
 
     /// What an ingress is told where the answer is no. None of it is a yes to any ingress.
-    fn no(&self, words: Option<Words>, trail: &Trail, refusal: &Refusal, recorded: bool) -> Response<Bytes> {
+    fn no(&self, words: Option<Words>, trail: &Trail, refusal: &Refusal, recorded: bool) -> Response<Said> {
         let (Some(called), Some(words)) = (&trail.service, words) else {
-            return in_plain_words(refusal);
+            return in_plain_words(refusal).map(Said::of);
         };
         let mut response = self.refuse_at_service(called, trail, refusal, recorded);
         let status = response.status();
@@ -223,7 +234,10 @@ impl Gate {
             _ if status.is_success() || status.is_informational() => no_of(refusal),
             _ => status,
         };
-        response
+        match words {
+            Words::Envoy => Said::grpc(envoy::no(&response)),
+            Words::Nginx | Words::Forward => response.map(Said::of),
+        }
     }
 }
 
@@ -258,33 +272,62 @@ fn owes_nothing_here(decided: &ServiceDecided, trail: &Trail) -> Result<(), Refu
     Ok(())
 }
 
-/// The one answer that lets a call pass: who calls, and the cookies that are not ours.
-fn yes(
-    _: &RecordedVerdict,
-    trail: &Trail,
+/// The one thing that lets a call pass: who calls, and the cookies that are not ours.
+struct Yes {
     said: Vec<(HeaderName, HeaderValue)>,
-    mut asked: HeaderMap,
-) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    let headers = response.headers_mut();
-    headers.extend(said.into_iter().map(|(name, value)| (Some(name), value)));
-    headers::strip_own_cookies(&mut asked);
-    let left: Vec<&[u8]> = asked.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(mut cookies) = HeaderValue::from_bytes(&left.join(&b"; "[..])) {
+    cookies: HeaderValue,
+    /// Names of which the gateway alone has the word to this service.
+    own: Vec<HeaderName>,
+    /// The caller's own headers.
+    asked: HeaderMap,
+}
+
+impl Yes {
+    fn of(_: &RecordedVerdict, said: Vec<(HeaderName, HeaderValue)>, own: &[HeaderName], mut asked: HeaderMap) -> Self {
+        headers::strip_own_cookies(&mut asked);
+        let left: Vec<&[u8]> = asked.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        // Values of headers, joined by plain text, are one.
+        let mut cookies = HeaderValue::from_bytes(&left.join(&b"; "[..])).unwrap_or(HeaderValue::from_static(""));
         cookies.set_sensitive(true);
-        headers.insert(&OTHER_COOKIES, cookies);
+        Self {
+            said,
+            cookies,
+            own: own.to_vec(),
+            asked,
+        }
     }
-    if let Ok(id) = HeaderValue::from_str(trail.id.as_str()) {
-        headers.insert("audit-id", id);
+
+    fn answer(self, words: Words, trail: &Trail) -> Response<Said> {
+        if words == Words::Envoy {
+            return Said::grpc(envoy::yes(&self, trail.id.as_str()));
+        }
+        let mut response = Response::new(Said::of(Bytes::new()));
+        let headers = response.headers_mut();
+        headers.extend(self.said.into_iter().map(|(name, value)| (Some(name), value)));
+        headers.insert(&OTHER_COOKIES, self.cookies);
+        if let Ok(id) = HeaderValue::from_str(trail.id.as_str()) {
+            headers.insert("audit-id", id);
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
     }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+}
+
+/// The body of a question, which is one message.
+async fn whole(body: Inbound) -> Result<Bytes, Refusal> {
+    let collected = Limited::new(body, envoy::LARGEST).collect().await;
+    let collected =
+        collected.map_err(|_| Refusal::Headers("the question is too long, or ends too early".to_owned()))?;
+    Ok(collected.to_bytes())
 }
 
 impl Handler for Verdicts {
-    type Body = Outbound;
+    type Body = Said;
 
-    async fn handle(&self, conn: Arc<Conn>, head: Head, request: Request<Inbound>) -> Response<Outbound> {
+    /// Envoy names `http` also over TLS, and no origin is read from it.
+    const ANY_SCHEME: bool = true;
+
+    async fn handle(&self, conn: Arc<Conn>, head: Head, request: Request<Inbound>) -> Response<Said> {
         let gate = &self.gate;
         let words = Words::at(&head.target);
         let mut waiting = Waiting {
@@ -296,13 +339,13 @@ impl Handler for Verdicts {
         let judged = AssertUnwindSafe(judging).catch_unwind().await;
         let trail = waiting.over();
         let now = gate.audit.clock().mono();
-        let stop = match judged {
-            Ok(Ok(response)) => {
-                trail.told_end(Some(response.status().as_u16()), now);
-                return response.map(Outbound::bytes);
+        let stop = match (judged, words) {
+            (Ok(Ok(yes)), Some(words)) => {
+                trail.told_end(Some(StatusCode::OK.as_u16()), now);
+                return yes.answer(words, &trail);
             }
-            Ok(Err(stop)) => stop,
-            Err(_) => {
+            (Ok(Err(stop)), _) => stop,
+            (Err(_) | Ok(Ok(_)), _) => {
                 tracing::error!(request.id = trail.id.as_str(), "a request panicked");
                 Stop::Refused(Refusal::Internal)
             }
@@ -315,7 +358,7 @@ impl Handler for Verdicts {
             // An ingress has all its callers on one connection: none of them holds the others back.
             conn.hold_back(ABOVE_A_BUDGET).await;
         }
-        response.map(Outbound::bytes)
+        response
     }
 
     fn connection_refused(&self, conn: &Conn, reason: Refused) {

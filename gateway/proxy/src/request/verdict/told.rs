@@ -10,9 +10,10 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use model::service::HostName;
 
+use super::envoy;
 use crate::listener::{Host, Upgrade};
 
 /// In whose words it is told, and in which form it is answered.
@@ -22,6 +23,8 @@ pub(super) enum Words {
     Nginx,
     /// Caddy `forward_auth`, Traefik `ForwardAuth`: what is no yes goes to the caller as it is.
     Forward,
+    /// Envoy `ext_authz` over gRPC: it is told by a message of its own.
+    Envoy,
 }
 
 /// One call, as it is told.
@@ -47,6 +50,14 @@ pub(super) enum Untold {
     Twice(HeaderName),
     #[error("what the ingress says in `{0}` is none")]
     Unreadable(HeaderName),
+    #[error("the ingress sends no `CheckRequest`, in one frame of gRPC without compression")]
+    NoQuestion,
+    #[error(
+        "the ingress tells headers as text, which is not to the byte what it forwards: set `encode_raw_headers: true` in its `ext_authz`"
+    )]
+    NotRaw,
+    #[error("the ingress says no `{0}` that can be read, or two")]
+    Missing(&'static str),
 }
 
 /// Names of what one ingress says.
@@ -77,14 +88,17 @@ impl Words {
         match path {
             b"/auth/nginx" => Some(Self::Nginx),
             b"/auth/forward" => Some(Self::Forward),
+            envoy::CHECK => Some(Self::Envoy),
             _ => None,
         }
     }
 
-    fn said(self) -> &'static Said {
+    /// The names in its headers; of Envoy none, which says it in a body.
+    fn said(self) -> Option<&'static Said> {
         match self {
-            Self::Nginx => &NGINX,
-            Self::Forward => &FORWARD,
+            Self::Nginx => Some(&NGINX),
+            Self::Forward => Some(&FORWARD),
+            Self::Envoy => None,
         }
     }
 
@@ -92,8 +106,10 @@ impl Words {
     ///
     /// # Errors
     /// See [`Untold`].
-    pub(super) fn read(self, mut headers: HeaderMap) -> Result<Told, Untold> {
-        let said = self.said();
+    pub(super) fn read(self, mut headers: HeaderMap, body: &[u8]) -> Result<Told, Untold> {
+        let Some(said) = self.said() else {
+            return envoy::read(body);
+        };
         let method = Method::from_bytes(one(&headers, &said.method)?);
         let method = method.map_err(|_| Untold::Unreadable(said.method.clone()))?;
         let host = host(one(&headers, &said.host)?).ok_or_else(|| Untold::Unreadable(said.host.clone()))?;
@@ -103,26 +119,30 @@ impl Words {
         for name in [&said.method, &said.host, &said.target, &said.from] {
             headers.remove(name);
         }
-        // Of the question itself, and not of the call.
-        for name in [
-            HOST,
-            CONNECTION,
-            UPGRADE,
-            CONTENT_LENGTH,
-            TRANSFER_ENCODING,
-            ORIGINAL_UPGRADE,
-        ] {
-            headers.remove(name);
-        }
         Ok(Told {
             method,
             host,
             target,
             from,
             upgrade,
-            headers,
+            headers: of_the_call(headers),
         })
     }
+}
+
+/// Without what is of the question itself, or of the connection that the call came on.
+pub(super) fn of_the_call(mut headers: HeaderMap) -> HeaderMap {
+    for name in [
+        HOST,
+        CONNECTION,
+        UPGRADE,
+        CONTENT_LENGTH,
+        TRANSFER_ENCODING,
+        ORIGINAL_UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    headers
 }
 
 const ORIGINAL_UPGRADE: HeaderName = HeaderName::from_static("x-original-upgrade");
@@ -155,9 +175,39 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Option<Upgrade> {
     (is_said || headers.keys().any(names)).then_some(Upgrade::WebSocket)
 }
 
+/// Entry for the fuzzer: lines `NAME: VALUE` as the head of a question, in the words of each ingress that asks by headers.
+pub fn fuzz_ingress_told(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n').take(100) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let (name, value) = line.split_at(colon);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    }
+    for words in [Words::Nginx, Words::Forward] {
+        let Ok(told) = words.read(headers.clone(), b"") else {
+            continue;
+        };
+        let says = words
+            .said()
+            .map(|said| [&said.method, &said.host, &said.target, &said.from]);
+        for name in says.into_iter().flatten() {
+            assert_eq!(headers.get_all(name).iter().count(), 1, "{name} is said once");
+            assert!(!told.headers.contains_key(name), "{name} is no header of the call");
+        }
+        assert!(told.from == told.from.to_canonical(), "an address has one form");
+        let is_handshake = headers.keys().any(|name| name.as_str().starts_with("sec-websocket-"));
+        assert!(told.upgrade.is_some() || !is_handshake, "a WebSocket is one");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -179,7 +229,7 @@ mod tests {
     }
 
     fn untold(words: Words, lines: &[(&str, &str)]) -> String {
-        words.read(map(lines)).unwrap_err().to_string()
+        words.read(map(lines), b"").unwrap_err().to_string()
     }
 
     #[test]
@@ -189,7 +239,7 @@ mod tests {
             &[("cookie", "a=b"), ("host", "gate"), ("connection", "close")],
         ]
         .concat();
-        let told = Words::Nginx.read(map(&lines)).unwrap();
+        let told = Words::Nginx.read(map(&lines), b"").unwrap();
         assert_eq!((told.method.as_str(), told.host.as_str()), ("PATCH", "web.example"));
         assert_eq!(&told.target[..], b"/a/b?x=1");
         assert_eq!((told.from.to_string().as_str(), told.upgrade), ("192.0.2.7", None));
@@ -201,7 +251,7 @@ mod tests {
             ("x-forwarded-for", "::ffff:192.0.2.7"),
             ("origin", "null"),
         ];
-        let told = Words::Forward.read(map(&forwarded)).unwrap();
+        let told = Words::Forward.read(map(&forwarded), b"").unwrap();
         assert_eq!(
             (told.host.as_str(), told.from.to_string().as_str()),
             ("web.example", "192.0.2.7")
@@ -262,11 +312,11 @@ mod tests {
             ("x-original-upgrade", "websocket"),
             ("x-original-upgrade", "WebSocket, foo"),
         ] {
-            let told = Words::Nginx.read(map(&[&GOOD[..], &[line]].concat())).unwrap();
+            let told = Words::Nginx.read(map(&[&GOOD[..], &[line]].concat()), b"").unwrap();
             assert_eq!(told.upgrade, Some(Upgrade::WebSocket), "{line:?}");
         }
         let told = Words::Nginx
-            .read(map(&[&GOOD[..], &[("x-original-upgrade", "")]].concat()))
+            .read(map(&[&GOOD[..], &[("x-original-upgrade", "")]].concat()), b"")
             .unwrap();
         assert_eq!(told.upgrade, None, "nginx sets what it has");
     }
@@ -283,6 +333,20 @@ mod tests {
             "/signin",
         ] {
             assert_eq!(Words::at(path.as_bytes()), None, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_question_says_it_is_read_once_or_not_at_all(lines in prop::collection::vec((
+            prop::sample::select(vec![
+                "x-original-method", "x-original-host", "x-original-url", "x-original-address", "x-original-upgrade", "X-Original-URL",
+                "x-forwarded-method", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-for", "sec-websocket-key", "x_original_url",
+            ]),
+            prop_oneof![Just("GET".to_owned()), Just("web.example".to_owned()), Just("/a".to_owned()), Just("192.0.2.7".to_owned()), ".{0,6}"],
+        ), 0..12)) {
+            let text: Vec<String> = lines.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            fuzz_ingress_told(text.join("\n").as_bytes());
         }
     }
 }
