@@ -20,6 +20,8 @@ pub(crate) struct Leaf {
     pub(crate) by: Option<By>,
     #[serde(rename = "as")]
     pub(crate) effective: Option<Effective>,
+    #[serde(rename = "act")]
+    pub(crate) via: Vec<Acting>,
     pub(crate) net: Option<Net>,
     pub(crate) req: Option<Request>,
     pub(crate) upstream: Option<Served>,
@@ -78,6 +80,26 @@ pub(crate) struct By {
 pub(crate) struct Effective {
     pub(crate) user: String,
     pub(crate) groups: Vec<String>,
+}
+
+/// A workload that acted for a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Acting {
+    /// Opaque and stable.
+    pub id: String,
+    /// Its user name.
+    pub user: String,
+}
+
+impl Acting {
+    /// `NAMESPACE/NAME` of a ServiceAccount; of any other its user name.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let account = self.user.strip_prefix("system:serviceaccount:");
+        let account = account.and_then(|account| account.split_once(':'));
+        account.map_or_else(|| self.user.clone(), |(namespace, name)| format!("{namespace}/{name}"))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -252,6 +274,9 @@ impl Leaf {
         // Names are sealed in this ledger, and whoever reads it here does not open them.
         if let Some(by) = leaf.by.as_mut().filter(|by| by.user.is_empty() && !by.id.is_empty()) {
             by.user = sealed_name(&by.id);
+        }
+        for acting in leaf.via.iter_mut().filter(|acting| acting.user.is_empty()) {
+            acting.user = sealed_name(&acting.id);
         }
         Some(leaf)
     }

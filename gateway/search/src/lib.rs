@@ -32,7 +32,7 @@ mod view;
 
 pub use archive::{Archive, SearchError};
 pub use fold::{Ending, Fold, Piece};
-pub use leaf::{Called, Kept, Passed};
+pub use leaf::{Acting, Called, Kept, Passed};
 pub use nearest::Nearest;
 pub use query::{Key, Query, QueryError, QueryWhy, TimeBound, fuzz_query, read_time};
 pub use row::{Call, Decision, Network, Outcome, Row, Who};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::act::{self, Unnamed};
-use crate::leaf::{Called, Decided, Ended, Kept, Leaf, Passed, Request};
+use crate::leaf::{Acting, Called, Decided, Ended, Kept, Leaf, Passed, Request};
 use crate::scope::Hides;
 
 /// Who made the call.
@@ -137,6 +137,9 @@ pub struct Row {
     /// The user it was evaluated and forwarded as (`--as`).
     #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
     pub effective: Option<String>,
+    /// The workloads that did it for that person, the one that asked last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<Acting>,
     /// About the command line that leads to this call, or the request itself when none fits.
     pub act: String,
     /// Kubernetes verb.
@@ -250,6 +253,7 @@ impl Row {
             source,
             by,
             effective,
+            via,
             net,
             req,
             decision,
@@ -292,6 +296,7 @@ impl Row {
             cluster,
             service,
             who,
+            via,
             unnamed,
             ..Self::of_request(seq, kind, act, req)
         };
@@ -320,6 +325,7 @@ impl Row {
             kind: kind.name(),
             who: None,
             effective: None,
+            via: Vec::new(),
             act,
             verb: req.verb,
             method: req.method,

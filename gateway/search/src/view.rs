@@ -302,6 +302,8 @@ fn run_of(row: &Row) -> Option<Run> {
     match (&row.who, &row.kubectl_session) {
         // No kubectl calls services, so that who says so hides one call behind another.
         (Some(_), _) if row.service.is_some() => None,
+        // Nor does a workload run it for somebody: what it passes on may be theirs.
+        (Some(_), _) if !row.via.is_empty() => None,
         (Some(who), Some(run)) => Some(Run::Kubectl {
             who: who.id.clone(),
             sign_in: who.session.clone().unwrap_or_default(),

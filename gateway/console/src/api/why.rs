@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use model::decision::{RuleEffect, RuleRef};
-use search::{Called, Decision, Query, Row, Scope, View};
+use search::{Acting, Called, Decision, Query, Row, Scope, View};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -83,6 +83,7 @@ fn words(row: &Row) -> Vec<String> {
     if let Some(effective) = &row.effective {
         said.push(format!("It was to be done as `{effective}`."));
     }
+    said.extend(of_workloads(&row.via));
     said.extend(row.service.as_ref().map(of_service));
     let Some(decision) = &row.decision else {
         said.push("No decision stands in this record.".to_owned());
@@ -110,6 +111,17 @@ fn words(row: &Row) -> Vec<String> {
         said.push(format!("The policy was {}.", decision.policy));
     }
     said
+}
+
+/// Which workloads did it for the person.
+fn of_workloads(via: &[Acting]) -> Option<String> {
+    let (asked, before) = via.split_last()?;
+    let through: Vec<String> = before.iter().map(|acting| format!("`{}`", acting.user)).collect();
+    let through = match through.is_empty() {
+        true => String::new(),
+        false => format!(", which was called through {}", through.join(", then ")),
+    };
+    Some(format!("It was done for that person by `{}`{through}.", asked.user))
 }
 
 /// Which service it was, and whether the public was let in.

@@ -7,6 +7,8 @@ pub enum Key {
     User,
     /// The user who was acted as (`--as`).
     As,
+    /// A workload that acted for the person: `NAMESPACE/NAME` of a ServiceAccount, or its user name.
+    Via,
     /// Kubernetes verb, or `exec`, `log`, … .
     Verb,
     /// Resource, also `pods/exec`, `deployments.apps`.
@@ -57,9 +59,10 @@ pub enum Key {
 
 impl Key {
     /// Every key, in the order in which help lists them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::User,
         Self::As,
+        Self::Via,
         Self::Verb,
         Self::Resource,
         Self::Group,
@@ -91,6 +94,7 @@ impl Key {
         match self {
             Self::User => "user",
             Self::As => "as",
+            Self::Via => "via",
             Self::Verb => "verb",
             Self::Resource => "resource",
             Self::Group => "group",

@@ -47,9 +47,11 @@ fn has_words(row: &Row, words: &str) -> bool {
         row.reason.as_deref(),
         outcome.and_then(|outcome| outcome.why.as_deref()),
     ];
+    let via = row.via.iter().map(|acting| acting.user.as_str());
     places
         .into_iter()
         .flatten()
+        .chain(via)
         .any(|text| text.to_lowercase().contains(words))
 }
 
@@ -58,6 +60,10 @@ fn field_holds(row: &Row, key: Key, pattern: &Pattern) -> bool {
     match key {
         Key::User => row.who.as_ref().is_some_and(|who| is_user(who, pattern)),
         Key::As => is(&row.effective),
+        Key::Via => row.via.iter().any(|acting| {
+            let names = [acting.user.as_str(), acting.id.as_str(), &acting.short()];
+            names.into_iter().any(|name| pattern.matches(name))
+        }),
         Key::Verb => pattern.matches(&row.verb) || is(&row.action),
         Key::Resource => is_resource(row, pattern),
         Key::Group => row

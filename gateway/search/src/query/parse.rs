@@ -213,6 +213,7 @@ impl Parser<'_> {
             Key::Recorded | Key::Public => self.among(key, &values, &["true", "false"])?,
             Key::User
             | Key::As
+            | Key::Via
             | Key::Verb
             | Key::Resource
             | Key::Group

@@ -187,7 +187,7 @@ fn a_wrong_query_says_what_and_where() {
         (
             8,
             3,
-            "position 9: `usr:` is no key (did you mean `user`?); known are user, as, verb, resource, group, ns, name, \
+            "position 9: `usr:` is no key (did you mean `user`?); known are user, as, via, verb, resource, group, ns, name, \
              cluster, service, host, method, path, public, status, outcome, kind, id, ip, reason, agent, session, source, recorded, since, until; to search for this \
              text, put it in quotes"
                 .to_owned()

@@ -173,6 +173,8 @@ fn write_services(world: &World) {
         ..world.asked_of(GRAFANA, Some(&ALICE), ("GET", "/d/7"))
     };
     world.write(RecordKind::Verdict, &verdict);
+    let chained = World::through(refused(GRAFANA, Some(&ALICE), "noRule"));
+    world.write(RecordKind::Refusal, &chained);
     world.close();
 }
 

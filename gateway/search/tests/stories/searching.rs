@@ -223,6 +223,37 @@ fn a_forged_run_hides_no_other_change_no_refusal_and_nobody_else() {
 }
 
 #[test]
+fn a_workload_that_acts_for_somebody_hides_nothing_behind_what_they_did_themselves() {
+    let world = World::new();
+    let secrets = || in_run("r", on("get", "secrets", None));
+    world.call(&ALICE, secrets(), 200);
+    for _ in 0..2 {
+        let asked = World::through(world.asked(world.id(), &ALICE, secrets()));
+        let seq = world.write(RecordKind::Access, &asked);
+        world.write(RecordKind::Close, &world.ended(asked.id, seq, 200));
+    }
+    let page = world.search("");
+    let told: Vec<_> = page.rows.iter().map(|row| (row.count, row.via.len())).collect();
+    assert_eq!(told, [(1, 2), (1, 2), (1, 0)]);
+    let users: Vec<_> = page.rows[0].via.iter().map(search::Acting::short).collect();
+    assert_eq!(
+        users,
+        ["ci/robot", "spiffe://example.org/stock"],
+        "who asked comes last"
+    );
+    for (query, count) in [
+        ("via:ci/robot", 2),
+        ("via:system:serviceaccount:ci:robot", 2),
+        ("via:spiffe://example.org/*", 2),
+        ("user:alice -via:*", 1),
+        ("via:robot", 0),
+        ("example.org", 2),
+    ] {
+        assert_eq!(world.search(query).rows.len(), count, "{query}");
+    }
+}
+
+#[test]
 fn a_forged_run_hides_no_other_object_behind_one_of_the_same_kind() {
     let world = World::new();
     let elsewhere = |request: model::event::Request<'static>| model::event::Request {

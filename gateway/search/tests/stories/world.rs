@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 use ledger::{Ledger, Options, OutcomeSlot, RealDisk};
 use model::cluster::ClusterId;
 use model::decision::{RuleEffect, RuleKind, RuleRef};
-use model::event::{Answer, By, Called, Decided, Network, Object, Outcome, Record, RecordKind, Request, Span};
+use model::event::{
+    Answer, By, Called, Decided, Network, Object, Outcome, Record, RecordKind, Request, Span, Workload,
+};
 use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
 use search::{Archive, Budget, Page, Query, Scope, Search, View};
@@ -45,6 +47,16 @@ pub(crate) static ROBOT: LazyLock<Person> = LazyLock::new(|| {
         "system:serviceaccount:ci:robot",
         None,
         "robot",
+    )
+});
+/// A workload that acts for people.
+static STOCK: LazyLock<Person> = LazyLock::new(|| {
+    person(
+        8,
+        SubjectKind::Workload,
+        "spiffe://example.org/stock",
+        None,
+        "spiffe://example.org/stock",
     )
 });
 static PROD: LazyLock<ClusterId> = LazyLock::new(|| ClusterId::new("prod").unwrap());
@@ -239,6 +251,19 @@ impl World {
             req: Some(req),
             decision: Some(decided),
             ..self.record(id)
+        }
+    }
+
+    /// The same, done for whoever it was by two workloads.
+    pub(crate) fn through(record: Record<'static>) -> Record<'static> {
+        let actors: [&'static Person; 2] = [&ROBOT, &STOCK];
+        let act = actors.map(|acting| Workload {
+            id: &acting.id,
+            user: acting.user,
+        });
+        Record {
+            act: act.to_vec(),
+            ..record
         }
     }
 

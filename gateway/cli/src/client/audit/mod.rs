@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
-pub(super) use render::{is_public, source, width};
+pub(super) use render::{is_public, source, via, width};
 
 use super::GatewayArgument;
 use super::document::{document, line};

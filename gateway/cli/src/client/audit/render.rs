@@ -109,7 +109,27 @@ fn who(record: &Value) -> String {
     } else {
         part("user")
     };
-    name.or(part("email")).or(part("id")).unwrap_or("-").to_owned()
+    let name = name.or(part("email")).or(part("id")).unwrap_or("-");
+    format!("{name}{}", via(record))
+}
+
+/// Which workloads did it for the person, the one that asked last: ` via shop/front, shop/stock`.
+pub(in crate::client) fn via(record: &Value) -> String {
+    let users = record.get("via").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<String> = users.filter_map(|acting| acting.get("user")).map(short).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(" via {}", names.join(", "))
+}
+
+/// A ServiceAccount as `via:` takes it: `NAMESPACE/NAME`.
+fn short(user: &Value) -> String {
+    let user = plain(user);
+    let account = user
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|account| account.split_once(':'));
+    account.map_or_else(|| user.clone(), |(namespace, name)| format!("{namespace}/{name}"))
 }
 
 /// Whether nobody had signed in, and a rule lets the public do it.
@@ -326,6 +346,21 @@ mod tests {
             "act": "GET grafana.example.com/d/7", "service": {"name": "grafana", "host": "grafana.example.com"}, "count": 1,
             "source": "gateway", "outcome": {"end": "answered", "status": 200},
         })
+    }
+
+    #[test]
+    fn what_a_workload_did_for_somebody_is_told_as_theirs_and_as_its_own() {
+        let mut record = of_service();
+        record["via"] = json!([
+            {"id": "s8", "user": "system:serviceaccount:shop:front"},
+            {"id": "s9", "user": "spiffe://example.org/stock"}
+        ]);
+        assert_eq!(
+            cells(&record)[1],
+            "alice@example.test via shop/front, spiffe://example.org/stock"
+        );
+        record["via"] = json!([]);
+        assert_eq!(cells(&record)[1], "alice@example.test");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::ask::{get, path_of, whole_id};
 use super::stream::{Standing, passes_messages};
 use crate::Exit;
 use crate::client::ask::query;
-use crate::client::audit::{is_public, source};
+use crate::client::audit::{is_public, source, via};
 use crate::client::document::document;
 use crate::client::gateway::API;
 use crate::client::home::Home;
@@ -195,7 +195,8 @@ fn who(session: &Value) -> String {
     if is_public(session) {
         return "(public)".to_owned();
     }
-    part("user").or_else(|| part("email")).unwrap_or_else(|| "-".to_owned())
+    let name = part("user").or_else(|| part("email"));
+    format!("{}{}", name.unwrap_or_else(|| "-".to_owned()), via(session))
 }
 
 /// `ns/pod/container`; a node or service by its kind, and what was entered through its kubelet; of an HTTP service host and path.
@@ -483,6 +484,9 @@ mod tests {
         );
         let told = told(&session, None, &Map::new());
         assert!(told.contains(&("service", "grafana".to_owned())), "{told:?}");
+        let through =
+            json!({"who": {"user": "alice"}, "via": [{"id": "s1", "user": "system:serviceaccount:shop:front"}]});
+        assert_eq!(who(&through), "alice via shop/front");
         let public = json!({"service": {"name": "grafana", "host": "g.example", "public": true}});
         assert_eq!(who(&public), "(public)");
     }

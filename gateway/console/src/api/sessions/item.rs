@@ -2,7 +2,7 @@
 
 use model::live::LiveSession;
 use model::time::Timestamp;
-use search::{Called, Kept, Outcome, Row};
+use search::{Acting, Called, Kept, Outcome, Row};
 use serde::Serialize;
 
 /// A session in an answer.
@@ -13,6 +13,9 @@ pub(super) struct Item {
     live: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     who: Option<Whose>,
+    /// The workloads that act for that person, the one that asked last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    via: Vec<Acting>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<String>,
     /// The HTTP service, of a call that asked one for another protocol.
@@ -73,6 +76,7 @@ impl Item {
                 user: live.user,
                 email: live.email,
             }),
+            via: Vec::new(),
             cluster: some(live.cluster),
             path: live.service.as_ref().map(|service| service.path.clone()),
             service: live.service.map(|service| Called {
@@ -112,6 +116,7 @@ impl Item {
             cluster: row.cluster,
             path: row.service.is_some().then_some(row.path),
             service: row.service,
+            via: row.via,
             namespace: row.namespace,
             resource: row.resource,
             name: row.name,
@@ -137,6 +142,7 @@ impl Item {
         let Some(live) = live else { return Self::of_row(row) };
         Self {
             recording: row.recording,
+            via: row.via,
             ..Self::of_live(live, now)
         }
     }

@@ -77,6 +77,46 @@ async fn why_of_a_call_of_a_service_names_the_service_its_rule_and_who_said_no()
 }
 
 #[tokio::test]
+async fn why_of_what_workloads_did_for_somebody_names_them_and_is_theirs_to_ask() {
+    let world = world();
+    let token = world.bearer(&world.signed_in(1, "alice", &[]));
+    let actors = json!([{"id": "s8", "user": "system:serviceaccount:shop:front"}, {"id": "s9", "user": "spiffe://example.org/stock"}]);
+    let of = |id: &str, actors: &Value| {
+        let more = json!({"by": by(1, "alice"), "act": actors, "source": "verdict"});
+        called(id, world.time(), more)
+    };
+    world.append(RecordKind::Verdict, of("c-1", &actors));
+    world.append(RecordKind::Verdict, of("c-2", &json!([actors[0]])));
+    for (id, words) in [
+        (
+            "c-1",
+            "It was done for that person by `spiffe://example.org/stock`, which was called through `system:serviceaccount:shop:front`.",
+        ),
+        (
+            "c-2",
+            "It was done for that person by `system:serviceaccount:shop:front`.",
+        ),
+    ] {
+        let (_, why) = world.get(&token, &format!("/api/v1/why/{id}")).await;
+        assert_eq!(
+            (&why["words"][0], &why["words"][1]),
+            (&json!("The gateway allowed it."), &json!(words))
+        );
+    }
+    for (query, ids) in [
+        ("via:shop/front", vec!["c-2", "c-1"]),
+        ("via:spiffe://example.org/*", vec!["c-1"]),
+        ("-via:spiffe://example.org/stock", vec!["c-2"]),
+        ("via:shop/stock", vec![]),
+    ] {
+        let (_, found) = world.get(&token, &format!("/api/v1/audit/records?q={query}")).await;
+        let rows = found["records"].as_array().unwrap().iter();
+        let found: Vec<&str> = rows.filter_map(|row| row["id"].as_str()).collect();
+        assert_eq!(found, ids, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn which_rule_let_the_public_in_is_told_to_auditors_and_to_nobody_else() {
     let world = world();
     let (alice, eve) = (
