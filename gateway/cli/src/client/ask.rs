@@ -25,7 +25,7 @@ pub(crate) struct CanArguments {
     /// A resource as kubectl names it (deploy, deployment, deployments.apps), with the name of an object behind a slash if
     /// it is about one; or a path that begins with a slash, such as /metrics; or the URL of a page of a service, such as
     /// https://grafana.example.com/d/7.
-    #[arg(value_name = "RESOURCE[/NAME]|URL")]
+    #[arg(value_name = "RESOURCE[/NAME] or URL")]
     resource: String,
     /// The namespace; without it, the whole cluster is asked about.
     #[arg(short, long)]
