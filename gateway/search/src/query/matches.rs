@@ -4,11 +4,17 @@ use super::{Key, Pattern, Query, What};
 use crate::act::names;
 use crate::row::{Row, Who};
 
+/// What stands in a record where the rest of a service's path is left out.
+const LEFT_OUT: &str = "…";
+
 impl Query {
     /// Whether the act is asked for, whatever its time.
     #[must_use]
     pub fn matches(&self, row: &Row) -> bool {
-        self.terms.iter().all(|term| term.what.holds(row) != term.negated)
+        self.terms.iter().all(|term| match term.negated {
+            true => !term.what.holds(row),
+            false => term.what.holds(row) || term.what.may_hold(row),
+        })
     }
 }
 
@@ -28,6 +34,19 @@ impl What {
                 .is_some_and(|net| addresses.iter().any(|address| address.holds(&net.ip))),
             Self::Field(key, patterns) => patterns.iter().any(|pattern| field_holds(row, *key, pattern)),
         }
+    }
+
+    /// Whether it may hold for all that the record tells: whoever asks about a path, whose rest no record of such a call has, is not told that
+    /// there was none.
+    fn may_hold(&self, row: &Row) -> bool {
+        let Self::Field(Key::Path, patterns) = self else {
+            return false;
+        };
+        let Some(told) = row.path.strip_suffix(LEFT_OUT).filter(|_| row.service.is_some()) else {
+            return false;
+        };
+        let begins = |asked: &str| asked.starts_with(&told.to_lowercase());
+        patterns.iter().filter_map(Pattern::exact).any(begins)
     }
 }
 
@@ -76,7 +95,9 @@ fn field_holds(row: &Row, key: Key, pattern: &Pattern) -> bool {
         Key::Service => row.service.as_ref().is_some_and(|called| is(&called.name)),
         Key::Host => row.service.as_ref().is_some_and(|called| pattern.matches(&called.host)),
         Key::Method => pattern.matches(&row.method),
-        Key::Path => pattern.matches(&row.path),
+        Key::Path => {
+            pattern.matches(&row.path) || row.service.is_some() && pattern.matches(&row.path.replace("%20", " "))
+        }
         Key::Public => row.service.is_some() && pattern.matches(if row.is_public() { "true" } else { "false" }),
         Key::Kind => row.kinds.iter().any(|kind| pattern.matches(kind.name())),
         Key::Id => pattern.matches(&row.id) || is(&row.audit_id),

@@ -54,6 +54,37 @@ fn a_call_of_a_service_is_told_by_method_host_and_path_and_found_by_each() {
 }
 
 #[test]
+fn who_asks_about_a_path_is_shown_the_calls_whose_rest_is_left_out_and_may_be_it() {
+    let world = World::new();
+    for path in ["/reports/2026-11/Q3%20final.pdf", "/reports/…", "/hooks/…", "/hooks/"] {
+        world.call_of(GRAFANA, Some(&ALICE), ("GET", path), 200);
+    }
+    for (query, found) in [
+        ("path:/hooks/a8Kd72Lq/run", &["/hooks/…"][..]),
+        ("path:/Hooks/a8Kd72Lq", &["/hooks/…"]),
+        ("path:/hooks/", &["/hooks/", "/hooks/…"]),
+        ("path:/hook", &[]),
+        ("path:/hooks/*", &["/hooks/", "/hooks/…"]),
+        ("path:/hooks/a*", &[]),
+        (
+            "path:/reports/2026-11/Q3%20final.pdf",
+            &["/reports/…", "/reports/2026-11/Q3%20final.pdf"],
+        ),
+        ("\"path:/reports/2026-11/Q3 final.pdf\"", &[]),
+        (
+            "path:\"/reports/2026-11/Q3 final.pdf\"",
+            &["/reports/…", "/reports/2026-11/Q3%20final.pdf"],
+        ),
+        ("-path:/hooks/a8Kd72Lq path:/hooks/*", &["/hooks/", "/hooks/…"]),
+        ("-path:/hooks/… path:/hooks/*", &["/hooks/"]),
+    ] {
+        let page = world.search(query);
+        let paths: Vec<&str> = page.rows.iter().map(|row| row.path.as_str()).collect();
+        assert_eq!(paths, found, "{query}");
+    }
+}
+
+#[test]
 fn who_refused_a_call_of_a_service_is_the_gateway_or_the_service_and_no_cluster() {
     let world = World::new();
     world.call_of(GRAFANA, Some(&ALICE), ("GET", "/admin"), 403);
