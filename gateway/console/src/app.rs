@@ -22,7 +22,7 @@ use crate::minting::GatewayKeys;
 use crate::record::{NotRecorded, Recorder, SessionEvent};
 use crate::renewal::Renewals;
 use crate::settings::{ClusterEntry, GatewayUrl, Lifetimes};
-use crate::upstream::Issuers;
+use crate::upstream::{Issuers, There};
 use crate::workloads::Workloads;
 use crate::{at_service, device, discovery, logout, named, reason, signin, token, userinfo};
 
@@ -64,6 +64,8 @@ pub(crate) type App = Arc<Inner>;
 pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) limiter: Limiter,
+    /// Which providers answer.
+    pub(crate) there: There,
     /// One renewal at a time for each session; entries vanish with their last holder.
     pub(crate) renewals: Mutex<HashMap<SessionId, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -148,6 +150,7 @@ pub fn hosts(parts: Parts, api: Router) -> Hosts {
     let app: App = Arc::new(Inner {
         parts,
         limiter: Limiter::default(),
+        there: There::default(),
         renewals: Mutex::new(HashMap::new()),
     });
     let renewals = Renewals::new(app.clone());

@@ -117,9 +117,16 @@ async fn go(app: &Inner, caller: &Caller, asked: Asked, here: (&str, &[(String, 
         (None, []) => None,
         (None, all) => return choose(all, here).into_response(),
     };
+    let not_now = || not_now_page(&with_query(here.0, &borrowed(here.1))).into_response();
     let Some(provider) = provider else {
-        return not_now_page(&with_query(here.0, &borrowed(here.1))).into_response();
+        return not_now();
     };
+    if let Err(wait) = app.limiter.take(Act::SignIn, &caller.source(), app.now()) {
+        return too_often_page(wait).into_response();
+    }
+    if !app.there.has(provider).await {
+        return not_now();
+    }
     match leave(app, caller, provider, asked.purpose, &asked.wishes).await {
         Ok(response) => response,
         Err(page) => page.into_response(),
@@ -134,7 +141,6 @@ async fn leave(
     wishes: &Wishes,
 ) -> Result<Response, Page> {
     let (source, now) = (caller.source(), app.now());
-    app.limiter.take(Act::SignIn, &source, now).map_err(too_often_page)?;
     let secure = app.parts.url.is_secure();
     let browser = match caller.cookies.find(Cookie::Browser, secure) {
         Some(known) => known,

@@ -647,6 +647,7 @@ async fn without_a_provider_a_new_sign_in_gets_a_page_and_who_is_signed_in_goes_
     let mut stranger = Surfer::new(&world);
     let away = stranger.turned_away(GRAFANA, "/d/x");
     let away = stranger.gate.get(&away).await.location();
+    let elsewhere = stranger.gate.get("/signin?return_to=/audit").await.location();
     world.idp.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
     let code = world.idp.code_for(&away);
     let seen = stranger.gate.come_back(&away, &code).await;
@@ -658,9 +659,8 @@ async fn without_a_provider_a_new_sign_in_gets_a_page_and_who_is_signed_in_goes_
         "{}",
         seen.body
     );
-    let away = stranger.gate.get("/signin?return_to=/audit").await.location();
-    let code = world.idp.code_for(&away);
-    let seen = stranger.gate.come_back(&away, &code).await;
+    let code = world.idp.code_for(&elsewhere);
+    let seen = stranger.gate.come_back(&elsewhere, &code).await;
     assert!(
         seen.body
             .contains("href=\"https://gate.example/signin?return_to=%2Faudit\""),

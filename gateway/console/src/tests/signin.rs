@@ -1,3 +1,4 @@
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -93,7 +94,7 @@ async fn an_answer_without_its_own_state_and_browser_signs_nobody_in_and_burns_t
     assert_eq!(browser.come_back(&away, &code).await.status, StatusCode::BAD_REQUEST);
     assert!(world.events().iter().all(|(what, _)| *what == What::SignInRefused));
     assert_eq!(
-        world.idp.requests.load(std::sync::atomic::Ordering::SeqCst),
+        world.idp.requests.load(Ordering::SeqCst),
         0,
         "no code was sent anywhere"
     );
@@ -182,11 +183,7 @@ async fn a_code_never_reaches_the_token_endpoint_of_another_provider() {
             "{setup:?} {callback} {iss:?}"
         );
         for idp in [&world.idp, &world.other] {
-            assert_eq!(
-                idp.requests.load(std::sync::atomic::Ordering::SeqCst),
-                0,
-                "{setup:?} {callback} {iss:?}"
-            );
+            assert_eq!(idp.requests.load(Ordering::SeqCst), 0, "{setup:?} {callback} {iss:?}");
         }
     }
 }
@@ -645,4 +642,39 @@ async fn wrong_credentials_are_slowed_down_by_source() {
     );
     world.pass(Duration::from_secs(2));
     assert_eq!(world.renew("gsh1.nonsense", None).await.status, StatusCode::BAD_REQUEST);
+}
+
+/// Where nothing answers, people would stand before their browser's own error page, which says nothing of a gateway.
+#[tokio::test(start_paused = true)]
+async fn no_browser_is_sent_to_a_provider_that_is_not_there_and_all_wait_for_one_look() {
+    let world = world(Setup::One);
+    let looks = || world.idp.looks.load(Ordering::SeqCst);
+    let address = "/signin?return_to=%2Faudit%3Fa%3Db&prompt=login";
+    world.idp.is_down.store(true, Ordering::SeqCst);
+    let seen = Browser::new(&world).get(address).await;
+    assert_eq!(
+        (seen.status, &seen.headers[header::RETRY_AFTER]),
+        (StatusCode::SERVICE_UNAVAILABLE, &http::HeaderValue::from(5))
+    );
+    let again = "href=\"/signin?return_to=%2Faudit%3Fa%3Db&amp;prompt=login\"";
+    assert!(seen.body.contains(again), "{}", seen.body);
+    world.idp.is_down.store(false, Ordering::SeqCst);
+    assert_eq!(
+        Browser::new(&world).get(address).await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(looks(), 1);
+    // Who waits as long as they are told to gets through as soon as it is back.
+    tokio::time::advance(Duration::from_secs(5)).await;
+    for _ in 0..3 {
+        let away = Browser::new(&world).get(address).await.location();
+        assert!(away.starts_with("https://idp.example/auth?"), "{away}");
+    }
+    assert_eq!(looks(), 2);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    world.idp.gate.forget_permits(usize::MAX >> 3);
+    let (mut one, mut other) = (Browser::new(&world), Browser::new(&world));
+    let (one, other) = tokio::join!(one.get(address), other.get(address));
+    assert_eq!([one.status, other.status], [StatusCode::SERVICE_UNAVAILABLE; 2]);
+    assert_eq!(looks(), 3, "one that hangs is waited for once");
 }

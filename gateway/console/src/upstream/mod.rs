@@ -3,10 +3,12 @@
 mod arrive;
 mod goodbye;
 mod renew;
+mod there;
 
 pub(crate) use arrive::{ArrivalError, arrive};
 pub(crate) use goodbye::{LogoutToken, end_session_url, revoke, verify_logout};
 pub(crate) use renew::{RenewalError, Renewed, renew};
+pub(crate) use there::There;
 
 use std::sync::Arc;
 use std::time::Duration;
