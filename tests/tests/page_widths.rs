@@ -70,7 +70,7 @@ fn a_refusal_at_a_service_is_read_whole_on_a_desk_and_on_a_phone_and_runs_nothin
     let told = ServiceRefusal {
         status: StatusCode::FORBIDDEN,
         why: "no rule lets you `POST /api/annotations` of this service",
-        remedy: Some("ask for the group `oidc:grafana-editors`; your administrator sees the request by its number"),
+        remedy: Some("ask for the group `oidc:grafana-editors`; your administrator sees the decision by its number"),
         service: Some("grafana"),
         user: Some("alice@example.com"),
         id: Some("0190c3a0-7b1e-7c3e-9d52-0f3f3c6a1b2c"),

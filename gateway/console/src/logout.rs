@@ -75,7 +75,7 @@ pub(crate) async fn page(State(app): State<App>, caller: Caller) -> Response {
         ))
         .text("Signing out ends that for the gateway and for every service that you opened in it.")
         .buttons("/logout", ("confirm", "yes"), &[("yes", "Sign out")])
-        .small("Sessions of terminals stay; `gatescribe logout` ends them.")
+        .small("Terminals are signed out with it where your provider tells the gateway; `gatescribe logout` does it anyway.")
         .leads_to(app.parts.issuers.providers().iter().map(|provider| provider.origin()))
         .into_response()
 }

@@ -44,7 +44,7 @@ pub fn service_refusal_page(told: &ServiceRefusal<'_>, secure: bool) -> Response
     if let Some(remedy) = remedy {
         page = page.text(&sentence(remedy));
     }
-    let facts = [("Service", service), ("Signed in as", user), ("Request", id)];
+    let facts = [("Service", service), ("Signed in as", user), (number(status), id)];
     let facts: Vec<_> = facts
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -64,10 +64,18 @@ pub fn service_refusal_page(told: &ServiceRefusal<'_>, secure: bool) -> Response
         page = page.retry_after(5);
     }
     if id.is_some() {
-        page = page.small("Whoever runs the gateway finds all of it under the request's number.");
+        page = page.small("Whoever runs the gateway finds all of it under this number.");
     }
     let (head, _) = harden(page.respond(), secure).into_parts();
     Response::from_parts(head, Bytes::from(page.html()))
+}
+
+/// What the number is called: whoever was refused names the decision, as `kubectl` tells it, too.
+fn number(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::FORBIDDEN => "Decision",
+        _ => "Request",
+    }
 }
 
 fn title(status: StatusCode) -> &'static str {
@@ -141,7 +149,7 @@ mod tests {
             "<h1>You may not do this</h1>",
             "<p>No rule lets you <code>GET /admin</code> of this service.</p>",
             "<p>Ask for the group <code>ops</code>.</p>",
-            "<dt>Service</dt><dd>grafana</dd><dt>Signed in as</dt><dd>alice@example.com</dd><dt>Request</dt><dd>0190</dd>",
+            "<dt>Service</dt><dd>grafana</dd><dt>Signed in as</dt><dd>alice@example.com</dd><dt>Decision</dt><dd>0190</dd>",
             "<a class=\"button\" href=\"https://gate.example/signin?a=b&amp;c=d\">Sign in</a>",
         ] {
             assert!(text.contains(part), "{part} in {text}");
@@ -156,6 +164,7 @@ mod tests {
             "Service",
             "Signed in as",
             "Request",
+            "Decision",
             "class=\"button\"",
             "number",
         ] {
