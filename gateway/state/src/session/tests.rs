@@ -682,7 +682,10 @@ fn sessions_are_found_by_the_providers_name_in_an_index_and_end_by_it() {
         assert!(end(issuer, sid).is_empty(), "{issuer} {sid}");
     }
     assert_eq!(store.revision(), revision);
-    assert_eq!(end("https://idp.example", "provider-session"), std::slice::from_ref(&session.id));
+    assert_eq!(
+        end("https://idp.example", "provider-session"),
+        std::slice::from_ref(&session.id)
+    );
     assert!(store.revision() > revision && end("https://idp.example", "provider-session").is_empty());
     let standing = store.session(&session.id, at(1)).unwrap().unwrap().standing;
     assert_eq!(standing, Standing::Ended(EndReason::ProviderLogout));
