@@ -24,6 +24,7 @@ pub mod caller;
 pub mod captured;
 pub mod channels;
 pub mod chromium;
+pub mod clock;
 pub mod cluster;
 pub mod collector;
 pub mod counterparts;

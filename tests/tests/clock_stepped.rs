@@ -1,13 +1,12 @@
 //! The machine's clock is set while a real gateway runs: back by a day, forward by a day, and right again. The program is told another time by libfaketime
 //! (Debian's), which reads it from a file at each question; nothing else of the machine is told, and nothing of the program knows.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use model::time::Timestamp;
 use serde_json::{Value, json};
+use tests::clock::Hand;
 use tests::counterparts::own_binary;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
@@ -15,58 +14,11 @@ use tests::http::field;
 use tests::kubectl::{Output, run};
 use tests::metrics::Scrape;
 use tests::person::Person;
-use tests::process::Folder;
-use tests::tools::debian;
 use tests::wait::{PATIENCE, try_until};
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
 /// In milliseconds.
 const DAY: i64 = 86_400_000;
-
-/// The clock of one program.
-struct Hand {
-    folder: Folder,
-}
-
-impl Hand {
-    fn new() -> anyhow::Result<Self> {
-        let hand = Self {
-            folder: Folder::new("clock")?,
-        };
-        hand.set("+0")?;
-        Ok(hand)
-    }
-
-    /// As far from the true time, at once.
-    fn set(&self, offset: &str) -> anyhow::Result<()> {
-        let new = self.folder.write("offset.new", format!("{offset}\n"))?;
-        Ok(fs::rename(new, self.file())?)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("offset")
-    }
-
-    /// What runs a program by this clock.
-    fn under(&self) -> anyhow::Result<Command> {
-        let set = debian(&["libfaketime"])?;
-        let libraries = set.root().join("usr/lib");
-        let library = libraries
-            .join(format!("{}-linux-gnu", std::env::consts::ARCH))
-            .join("faketime/libfaketimeMT.so.1");
-        ensure!(library.is_file(), "no library at {}", library.display());
-        let mut command = Command::new("env");
-        command.arg(format!("LD_PRELOAD={}", library.display()));
-        command.arg(format!("FAKETIME_TIMESTAMP_FILE={}", self.file().display()));
-        // Read at each question; and time that only passes, and times of files, are the machine's.
-        command.args([
-            "FAKETIME_NO_CACHE=1",
-            "FAKETIME_DONT_FAKE_MONOTONIC=1",
-            "NO_FAKE_STAT=1",
-        ]);
-        Ok(command)
-    }
-}
 
 fn read(gateway: &Gateway, token: &str) -> anyhow::Result<(u16, String)> {
     let bearer = format!("Bearer {token}");
@@ -186,7 +138,7 @@ fn a_clock_set_back_and_forward_by_a_day_leaves_the_ledger_in_order_and_proved_a
     let dir = gateway.ledger();
     let dir = dir.to_str().context("a path in UTF-8")?;
     for receipt in &receipts {
-        let file = hand.folder.write("read.tlog-proof", receipt)?;
+        let file = hand.folder().write("read.tlog-proof", receipt)?;
         let file = file.to_str().context("a path in UTF-8")?;
         // Each is also a checkpoint that somebody has kept.
         for line in [
