@@ -1,5 +1,7 @@
 //! Debian's Chromium, for what a page does in a real browser: without network, driven by `counterparts/browser/look.mjs`.
+//! What a person does in one that stays open is [`crate::window`]'s.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -68,26 +70,38 @@ const PACKAGES: &[&str] = &[
     "libxrender1",
 ];
 
-/// Opens these pages one after another, each an object as `look.mjs` takes it, and gives what each of them shows.
+/// What the scripts have to know to start it with this profile: its program and what that stands on.
 ///
 /// # Errors
-/// The browser cannot be had or does not run, or a page never concludes.
-pub fn look(pages: &[Value]) -> anyhow::Result<Vec<Value>> {
+/// The browser cannot be had.
+pub(crate) fn order(profile: &Path) -> anyhow::Result<Value> {
     let set = debian(PACKAGES)?;
     let program = set.root().join("usr/lib/chromium/chromium-headless-shell");
     ensure!(program.is_file(), "no browser at {}", program.display());
-    let profile = tempfile::TempDir::with_prefix("gatescribe-browser-")?;
     let libraries = set
         .root()
         .join("usr/lib")
         .join(format!("{}-linux-gnu", std::env::consts::ARCH));
     let sound = libraries.join("pulseaudio");
     let libraries = format!("{}:{}", libraries.display(), sound.display());
-    let order = json!({"program": program, "libraries": libraries, "profile": profile.path(), "pages": pages});
+    Ok(json!({"program": program, "libraries": libraries, "profile": profile}))
+}
+
+/// A script that drives it.
+pub(crate) fn script(name: &str) -> PathBuf {
+    repository().join("tests/counterparts/browser").join(name)
+}
+
+/// Opens these pages one after another, each an object as `look.mjs` takes it, and gives what each of them shows.
+///
+/// # Errors
+/// The browser cannot be had or does not run, or a page never concludes.
+pub fn look(pages: &[Value]) -> anyhow::Result<Vec<Value>> {
+    let profile = tempfile::TempDir::with_prefix("gatescribe-browser-")?;
+    let mut order = order(profile.path())?;
+    order["pages"] = json!(pages);
     let mut command = Command::new("node");
-    command
-        .arg(repository().join("tests/counterparts/browser/look.mjs"))
-        .arg(order.to_string());
+    command.arg(script("look.mjs")).arg(order.to_string());
     let told = run(command, "", PATIENCE)?;
     ensure!(told.code == 0, "the browser: {told}");
     serde_json::from_str(&told.stdout).with_context(|| told.to_string())

@@ -56,4 +56,5 @@ pub mod tools;
 pub mod upgraded;
 pub mod wait;
 pub mod webhook;
+pub mod window;
 pub mod witness;

@@ -1,43 +1,12 @@
 // Opens pages in a real browser without network, and tells what stands there. Its first argument is JSON: the program, and for each page
 // its address, width, whether the person likes it dark, what to type, whether it is one that runs nothing, and where the picture goes. It speaks the DevTools protocol over a
 // pipe, so it needs no package and no port.
-import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { dress, launch, tab, whole } from './chromium.mjs';
 
 const order = JSON.parse(process.argv[2]);
-const browser = spawn(order.program, [
-  '--remote-debugging-pipe', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--host-resolver-rules=MAP * ~NOTFOUND',
-  `--user-data-dir=${order.profile}`, 'about:blank',
-], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], env: { ...process.env, HOME: order.profile, LD_LIBRARY_PATH: order.libraries } });
-browser.on('exit', (code) => { if (!done) { console.error(`the browser ended: ${code}`); process.exit(1); } });
-
-let done = false;
-let next = 0;
-let heard = '';
-const waiting = new Map();
 const events = [];
-browser.stdio[4].setEncoding('utf8');
-browser.stdio[4].on('data', (text) => {
-  heard += text;
-  const whole = heard.split('\0');
-  heard = whole.pop();
-  for (const message of whole.map((one) => JSON.parse(one))) {
-    const resolve = waiting.get(message.id);
-    waiting.delete(message.id);
-    if (resolve) resolve(message);
-    else events.push(message);
-  }
-});
-
-function call(method, params = {}, sessionId = undefined) {
-  const id = ++next;
-  browser.stdio[3].write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
-  return new Promise((resolve, reject) => waiting.set(id, ({ result, error }) => {
-    if (error) reject(new Error(`${method}: ${error.message}`));
-    else resolve(result);
-  }));
-}
+const { call, end } = launch(order, 'MAP * ~NOTFOUND', (message) => events.push(message));
 
 // Resolves with what the page concludes, however long it works.
 const concluded = `new Promise((resolve) => {
@@ -63,20 +32,11 @@ const seen = `({
 })`;
 
 async function look(page) {
-  const { targetId } = await call('Target.createTarget', { url: 'about:blank' });
-  const { sessionId } = await call('Target.attachToTarget', { targetId, flatten: true });
-  const ask = (method, params) => call(method, params, sessionId);
-  for (const domain of ['Page', 'Network', 'Log', 'Runtime', 'Accessibility']) await ask(`${domain}.enable`);
+  const { targetId, ask, evaluate } = await tab(call, ['Page', 'Network', 'Log', 'Runtime', 'Accessibility']);
   await ask('Network.emulateNetworkConditions', { offline: true, latency: 0, downloadThroughput: 0, uploadThroughput: 0 });
-  await ask('Emulation.setDeviceMetricsOverride', { width: page.width ?? 1280, height: 900, deviceScaleFactor: 1, mobile: false });
-  await ask('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: page.dark ? 'dark' : 'light' }] });
+  await dress(ask, page);
   events.length = 0;
   await ask('Page.navigate', { url: page.url });
-  const evaluate = async (expression) => {
-    const { result, exceptionDetails } = await ask('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
-    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
-    return result.value;
-  };
   // The document may not have begun to load.
   while (!(await evaluate('location.href !== "about:blank" && document.readyState === "complete"')));
   // A page that runs nothing concludes nothing: what stands there when it is loaded is all.
@@ -106,16 +66,10 @@ async function look(page) {
   return told;
 }
 
-async function whole(ask) {
-  const { cssContentSize } = await ask('Page.getLayoutMetrics');
-  return { x: 0, y: 0, width: cssContentSize.width, height: cssContentSize.height, scale: 1 };
-}
-
 try {
   const told = [];
   for (const page of order.pages) told.push(await look(page));
   console.log(JSON.stringify(told));
 } finally {
-  done = true;
-  browser.kill('SIGKILL');
+  end();
 }
