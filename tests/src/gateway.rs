@@ -356,11 +356,28 @@ impl Gateway {
         let location = page
             .location
             .with_context(|| format!("the sign-in ends at {} with {}:\n{}", page.url, page.status, page.body))?;
+        self.finish_login(&location, LOOPBACK)
+    }
+
+    /// The address that `gatescribe login` opens in a person's browser, which ends at `loopback` with a code.
+    #[must_use]
+    pub fn login_at(&self, loopback: &str) -> String {
+        format!(
+            "{}/authorize?response_type=code&client_id=gatescribe-cli&redirect_uri={loopback}&state=s&code_challenge={CHALLENGE}&code_challenge_method=S256&provider=corp",
+            self.url
+        )
+    }
+
+    /// What the command line takes for the address at which that browser has ended.
+    ///
+    /// # Errors
+    /// There is no code, or it is refused.
+    pub fn finish_login(&self, location: &str, loopback: &str) -> anyhow::Result<SignedIn> {
         let code = location
             .split(['?', '&'])
             .find_map(|pair| pair.strip_prefix("code="))
             .with_context(|| format!("a code in {location}"))?;
-        self.token(&format!("grant_type=authorization_code&client_id=gatescribe-cli&code={code}&code_verifier={VERIFIER}&redirect_uri={LOOPBACK}&audience=bench"))
+        self.token(&format!("grant_type=authorization_code&client_id=gatescribe-cli&code={code}&code_verifier={VERIFIER}&redirect_uri={loopback}&audience=bench"))
     }
 
     /// What a browser ends at when a person signs in at one of the providers: the command line's address with a code, or

@@ -6,6 +6,7 @@
 //   POST /rotate    {"withdraw":true}          a new signing key; with `withdraw` the old keys are no longer published
 //   POST /lifetimes {"idToken":60}          seconds that ID tokens of from now on are good for
 //   POST /logout    {"sid":"…"} | {"sub":"…"}  back-channel logout; answers what the client answered
+//   POST /sids      {"sub":"alice"}            the provider's names of this person's sessions with clients
 //   POST /device    {"userCode":"…","login":"alice"}             approves a device code
 //   POST /pause     {"path":"/token","status":503}               status absent: hangs until /resume
 //   POST /resume    {}
@@ -22,6 +23,7 @@ export function createControl(world) {
     '/rotate': ({ withdraw }) => world.rotate({ withdraw: withdraw === true }),
     '/lifetimes': (order) => { Object.assign(world.lifetimes, order); },
     '/logout': ({ sid, sub }) => logout(world, { sid, sub }),
+    '/sids': ({ sub }) => ({ sids: sids(world, sub) }),
     '/device': async ({ userCode, login }) => ({ approved: await approveDevice(world.provider, userCode, login) }),
     '/pause': ({ path, status }) => { world.paused.set(path, status ?? 'hang'); },
     '/resume': () => world.resume(),
@@ -57,6 +59,11 @@ async function logout(world, { sid, sub }) {
     }
   }
   return { sent };
+}
+
+function sids(world, sub) {
+  const sessions = world.memory.all('Session').filter((session) => session.accountId === sub);
+  return sessions.flatMap((session) => Object.values(session.authorizations ?? {}).map(({ sid }) => sid));
 }
 
 function json(response, status, value) {
