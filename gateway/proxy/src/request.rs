@@ -351,14 +351,12 @@ impl Gate {
         let rules_end = end_by_rules(permit, grounds, now);
         let warning = end_warning(rules_end, proof_ends.unwrap_or(Timestamp::MAX), now);
         let call = self.enter_table(conn, trail, grounds)?;
-        if let Some(on_behalf) = &trail.on_behalf {
-            // Nothing that a person began goes on by itself.
-            call.lasts_at_most(on_behalf.ends().since(now));
-        }
         unless_lost(&call, gate, trail, grounds)?;
-        if let (Some(seconds), None) = (permit.obligations().longest_seconds, trail.upgrade) {
-            // A tunnel keeps its own limits.
-            call.lasts_at_most(Duration::from_secs(seconds));
+        // A tunnel keeps the limits of the rules by itself.
+        let of_rules = permit.obligations().longest_seconds.filter(|_| trail.upgrade.is_none());
+        let of_chain = self.chain_ends(trail).map(|ends| ends.since(now));
+        if let Some(longest) = of_rules.map(Duration::from_secs).into_iter().chain(of_chain).min() {
+            call.lasts_at_most(longest);
         }
         Ok(Some((call, warning)))
     }

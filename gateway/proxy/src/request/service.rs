@@ -30,7 +30,7 @@ use super::{Duties, Gate, Stop, forwarded, no_new_ones, unshared};
 use crate::asserted::Assertions;
 use crate::audit::{CalledService, DecisionTrail, End, Place, Trail};
 use crate::body::{BodyLimit, Ender, Outbound, Uplink};
-use crate::chain::{self, OnBehalf};
+use crate::chain;
 use crate::decision::{Effect, Moment, Outgoing, Permit, ServiceDecided};
 use crate::headers::{self, Came, Named};
 use crate::identity::{AtService, Audience, Authenticated, Credential, Identity, public};
@@ -218,6 +218,10 @@ impl Gate {
         let judge = self.services.chains.as_deref();
         let judge = judge.ok_or_else(|| Refusal::NotOnBehalf("nobody acts for anybody at this gateway".to_owned()))?;
         let taken = chain::take(judge, workload, token, now)?;
+        // Of who calls now the station of identity has asked already; those before it have no proof of theirs here.
+        if let Some(lock) = taken.workloads().find_map(|one| self.identity.lock_over(one, now)) {
+            return Err(Refusal::Locked(lock.in_words()));
+        }
         let person = self.identity.of_assertion(taken.shown.claims(), now).await?;
         let known = unshared(trail)?;
         known.stated_reason = person.stated_reason(now).cloned();
@@ -275,8 +279,14 @@ impl Gate {
     fn proof_ends(&self, trail: &Trail) -> Timestamp {
         let who = trail.identity.as_deref();
         let ends = who.map_or(Timestamp::MAX, |who| self.identity.known_end(who, trail.received.wall));
-        let on_behalf = trail.on_behalf.as_deref().map(OnBehalf::ends);
-        ends.min(on_behalf.unwrap_or(Timestamp::MAX))
+        ends.min(self.chain_ends(trail).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Until when a workload may go on for somebody: nothing that a person began goes on by itself, and no proof is outlived.
+    pub(super) fn chain_ends(&self, trail: &Trail) -> Option<Timestamp> {
+        let on_behalf = trail.on_behalf.as_deref()?;
+        let proved = self.identity.known_end(&on_behalf.workload, trail.received.wall);
+        Some(on_behalf.ends().min(proved))
     }
 
     /// The word of who calls, for this service.
@@ -367,11 +377,10 @@ impl Gate {
             station.anew(trail, trail.identity.as_deref(), trail.received.wall)?;
         }
         let demanded = decided.obligations().longest_seconds.map(Duration::from_secs);
-        let on_behalf = trail.on_behalf.as_deref();
-        // Nothing that a person began goes on by itself.
-        let of_chain = on_behalf.map(|on_behalf| on_behalf.ends().since(trail.received.wall));
-        let longest = demanded.into_iter().chain(longest).chain(of_chain).min();
-        if let (Some(longest), None) = (longest, trail.upgrade) {
+        // What became something else than HTTP keeps these limits by itself; that of the chain counts of it, too.
+        let of_rules = demanded.into_iter().chain(longest).filter(|_| trail.upgrade.is_none());
+        let of_chain = self.chain_ends(trail).map(|ends| ends.since(trail.received.wall));
+        if let Some(longest) = of_rules.chain(of_chain).min() {
             call.lasts_at_most(longest);
         }
         Ok(call)

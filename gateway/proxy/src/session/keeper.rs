@@ -405,9 +405,13 @@ impl Keeper {
     }
 }
 
-fn is_by(entry: &Entry, credential: Credential) -> bool {
-    let identity = entry.trail.identity.as_deref();
-    identity.is_some_and(|identity| identity.credential() == credential)
+/// Whether this kind of credential proved whoever calls, or for whom.
+pub(super) fn is_by(entry: &Entry, credential: Credential) -> bool {
+    let caller = entry.trail.identity.as_deref();
+    // Who calls for somebody proved themselves, too.
+    let workload = entry.trail.on_behalf.as_deref().map(|on_behalf| &*on_behalf.workload);
+    let mut proved = caller.into_iter().chain(workload);
+    proved.any(|identity| identity.credential() == credential)
 }
 
 /// The reason for the record: with the rule that forbids, as in a refusal.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::{Entry, Grounds, LongCall};
 use super::metrics::{Cause, LongCallMetrics};
 use crate::audit::Trail;
+use crate::chain::OnBehalf;
 use crate::identity::Identity;
 use crate::listener::Conn;
 
@@ -198,8 +199,15 @@ impl Registry {
 
     fn end_if_locked(&self, entry: &Entry, locks: &Locks, now: Timestamp) -> bool {
         let identity = entry.identity();
-        let subject = identity.as_deref().map(Identity::subject);
-        let lock = subject.and_then(|subject| locks.over(subject, now));
+        let caller = identity.as_deref().map(Identity::subject);
+        // Also whoever calls for them.
+        let workloads = entry
+            .trail
+            .on_behalf
+            .as_deref()
+            .into_iter()
+            .flat_map(OnBehalf::workloads);
+        let lock = caller.into_iter().chain(workloads).find_map(|one| locks.over(one, now));
         lock.is_some_and(|lock| self.end(entry, Cause::Locked, &lock.in_words()))
     }
 

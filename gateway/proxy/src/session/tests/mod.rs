@@ -1,5 +1,6 @@
 //! Which long calls a change ends, and which it leaves alone.
 
+mod behalf;
 mod demanded;
 mod live_services;
 
