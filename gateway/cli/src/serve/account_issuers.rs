@@ -12,6 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use feeds::account_issuer::AccountIssuer;
 use feeds::issuers::IssuerFeed;
+use model::cluster::ClusterId;
+use proxy::identity::AccountIssuers;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -95,6 +97,45 @@ impl Known {
             }
         }
         Ok(())
+    }
+}
+
+/// The same for whoever has a token in hand: of which cluster an account is.
+#[derive(Debug)]
+pub(super) struct OfClusters(Vec<OfCluster>);
+
+#[derive(Debug)]
+struct OfCluster {
+    cluster: ClusterId,
+    /// As the configuration and the gateway's own tokens say.
+    written: Vec<Arc<str>>,
+    learnt: watch::Receiver<AccountIssuer>,
+}
+
+impl OfClusters {
+    pub(super) fn new(configured: &[config::Cluster], joined: &[Joined]) -> Self {
+        let of = joined.iter().map(|joined| {
+            let written = configured.iter().find(|written| written.name == joined.id.as_str());
+            OfCluster {
+                cluster: joined.id.clone(),
+                written: written.map(of_cluster).unwrap_or_default(),
+                learnt: joined.account_issuer.clone(),
+            }
+        });
+        Self(of.collect())
+    }
+}
+
+impl AccountIssuers for OfClusters {
+    /// What is written wins: a cluster that publishes another one's issuer would be shown that one's tokens.
+    fn issues(&self, cluster: &ClusterId, issuer: &str) -> bool {
+        let is_written = |one: &OfCluster| one.written.iter().any(|written| **written == *issuer);
+        let somebody_wrote_it = self.0.iter().any(is_written);
+        let of = self.0.iter().find(|one| one.cluster == *cluster);
+        of.is_some_and(|one| {
+            let is_learnt = || one.learnt.borrow().known.as_deref() == Some(issuer);
+            is_written(one) || (!somebody_wrote_it && is_learnt())
+        })
     }
 }
 
@@ -192,6 +233,36 @@ mod tests {
             assert_eq!(issuer_of(&token(other)), None, "{other}");
         }
         assert_eq!(issuer_of("opaque"), None);
+    }
+
+    #[test]
+    fn an_issuer_that_is_written_of_one_cluster_is_no_other_ones_whatever_that_publishes() {
+        let of = |cluster: &str, written: &[&str], learnt: Option<&str>| OfCluster {
+            cluster: ClusterId::new(cluster).unwrap(),
+            written: written.iter().map(|issuer| (*issuer).into()).collect(),
+            learnt: watch::channel(AccountIssuer {
+                known: learnt.map(Into::into),
+                trouble: None,
+            })
+            .1,
+        };
+        let (prod, dev) = (ClusterId::new("prod").unwrap(), ClusterId::new("dev").unwrap());
+        let issues = |all: &OfClusters, issuer: &str| [&prod, &dev].map(|cluster| all.issues(cluster, issuer));
+        let apart = OfClusters(vec![
+            of("prod", &["https://prod.example"], None),
+            of("dev", &[], Some("https://dev.example")),
+        ]);
+        assert_eq!(issues(&apart, "https://prod.example"), [true, false]);
+        assert_eq!(issues(&apart, "https://dev.example"), [false, true]);
+        assert_eq!(issues(&apart, "https://other.example"), [false, false]);
+        let claimed = OfClusters(vec![
+            of("prod", &["https://prod.example"], None),
+            of("dev", &[], Some("https://prod.example")),
+        ]);
+        assert_eq!(issues(&claimed, "https://prod.example"), [true, false]);
+        let same = Some("https://kubernetes.default.svc");
+        let alike = OfClusters(vec![of("prod", &[], same), of("dev", &[], same)]);
+        assert_eq!(issues(&alike, "https://kubernetes.default.svc"), [true, true]);
     }
 
     #[test]

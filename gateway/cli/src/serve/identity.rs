@@ -280,6 +280,7 @@ pub(super) fn station(
         sign_ins,
         cookies: ask_cookies,
         tokens,
+        issuers: Some(Arc::new(account_issuers::OfClusters::new(&config.clusters, clusters))),
     };
     let station = Station::new(issuers.trust.clone(), locks, questions, acceptance)?;
     let revoked = station.cache();

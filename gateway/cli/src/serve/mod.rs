@@ -524,7 +524,6 @@ fn gateway_host(config: &Config, made: &Made) -> anyhow::Result<(host::ConsoleHo
             &made.identity,
             made.services.station.rules(),
             &made.clock,
-            (&config.clusters, clusters),
         )),
         clock: Arc::new(now),
         url: url.clone(),

@@ -9,59 +9,28 @@ use std::sync::Arc;
 use access::decide::{Acting, ServiceQuery, decide_service_on_behalf};
 use access::rule::{NamespaceLabels, Published, Situation};
 use console::{ActsFor, Leave, NoLeave, NotProved, Workloads};
-use feeds::account_issuer::AccountIssuer;
 use futures::future::BoxFuture;
-use model::cluster::ClusterId;
 use model::decision::{Denied, Obligations};
 use model::service::ServiceName;
-use model::subject::{Subject, SubjectKind, SubjectParts};
+use model::subject::Subject;
 use model::time::Timestamp;
 use oidc::Unverified;
-use oidc::gateway::assertion::Actor;
 use proxy::clock::Clock;
 use proxy::decision::ServiceRules;
 use proxy::identity::Station;
 use proxy::refusal::Refusal;
 use tokio::sync::watch;
 
-use super::account_issuers;
-use super::cluster::Joined;
-use crate::config;
-
 /// Proves workloads by the clusters' word, and asks the rules about services as they are in force.
 pub(super) struct ServiceWorkloads {
     identity: Arc<Station>,
     rules: watch::Receiver<Arc<ServiceRules>>,
     clock: Clock,
-    accounts: Vec<Accounts>,
-}
-
-/// Who issues the tokens of a cluster's accounts.
-struct Accounts {
-    cluster: ClusterId,
-    /// As the configuration and the gateway's own tokens say.
-    written: Vec<Arc<str>>,
-    learnt: watch::Receiver<AccountIssuer>,
 }
 
 impl ServiceWorkloads {
-    pub(super) fn new(
-        identity: &Arc<Station>,
-        rules: watch::Receiver<Arc<ServiceRules>>,
-        clock: &Clock,
-        (configured, joined): (&[config::Cluster], &[Joined]),
-    ) -> Self {
-        let accounts = identity.clusters_of_accounts().filter_map(|cluster| {
-            let joined = joined.iter().find(|joined| joined.id == *cluster)?;
-            let written = configured.iter().find(|written| written.name == cluster.as_str());
-            Some(Accounts {
-                cluster: cluster.clone(),
-                written: written.map(account_issuers::of_cluster).unwrap_or_default(),
-                learnt: joined.account_issuer.clone(),
-            })
-        });
+    pub(super) fn new(identity: &Arc<Station>, rules: watch::Receiver<Arc<ServiceRules>>, clock: &Clock) -> Self {
         Self {
-            accounts: accounts.collect(),
             identity: Arc::clone(identity),
             rules,
             clock: clock.clone(),
@@ -70,14 +39,20 @@ impl ServiceWorkloads {
 
     /// The one cluster whose accounts are believed.
     fn only(&self) -> Option<&str> {
-        match self.accounts.as_slice() {
-            [one] => Some(one.cluster.as_str()),
+        let mut clusters = self.identity.clusters_of_accounts();
+        match (clusters.next(), clusters.next()) {
+            (Some(one), None) => Some(one.as_str()),
             _ => None,
         }
     }
 
     fn locked(&self, acts: &ActsFor<'_>) -> Option<String> {
-        let before = acts.chain.actors().iter().filter_map(by_name);
+        // A name that nobody can have is no one's who was proved.
+        let before = acts
+            .chain
+            .actors()
+            .iter()
+            .filter_map(|actor| proxy::chain::named(actor).ok());
         let all = [acts.person.clone(), acts.workload.clone()].into_iter().chain(before);
         let mut locks = all.filter_map(|somebody| self.identity.lock_over(&somebody, acts.now));
         locks.next().map(|lock| lock.in_words())
@@ -87,7 +62,10 @@ impl ServiceWorkloads {
 impl Workloads for ServiceWorkloads {
     fn prove<'a>(&'a self, token: &'a str, from: Option<IpAddr>) -> BoxFuture<'a, Result<Subject, NotProved>> {
         Box::pin(async move {
-            let cluster = whose(&self.accounts, token).map_err(NotProved::Refused)?;
+            let refused = |why: String| NotProved::Refused(why);
+            let unverified = Unverified::parse(token).map_err(|error| refused(error.to_string()))?;
+            let cluster = self.identity.whose_account(&unverified);
+            let cluster = cluster.map_err(|error| refused(error.to_string()))?;
             let from = from.ok_or_else(|| NotProved::Unknown("nobody knows from where it comes".to_owned()))?;
             let now = self.clock.read().wall;
             match self.identity.account(cluster, token, from, now).await {
@@ -111,52 +89,6 @@ impl Workloads for ServiceWorkloads {
         let rules = Arc::clone(&self.rules.borrow());
         leave(&rules, acts)
     }
-}
-
-/// Whose account a token says that it is: of several clusters that whose issuer it names, if it is one cluster's alone. The cluster
-/// is asked whether that is so.
-fn whose<'a>(accounts: &'a [Accounts], token: &str) -> Result<&'a ClusterId, String> {
-    match accounts {
-        [] => return Err("ServiceAccount tokens are not accepted here".to_owned()),
-        [one] => return Ok(&one.cluster),
-        _ => {}
-    }
-    let token = Unverified::parse(token).map_err(|error| error.to_string())?;
-    let issuer = token.issuer().map_err(|error| error.to_string())?;
-    let is_its = |accounts: &&Accounts| {
-        accounts.written.iter().any(|written| **written == *issuer)
-            || accounts.learnt.borrow().known.as_deref() == Some(issuer)
-    };
-    let mut theirs = accounts.iter().filter(is_its);
-    match (theirs.next(), theirs.next()) {
-        (Some(one), None) => Ok(&one.cluster),
-        (None, _) => Err("its issuer is that of no cluster whose ServiceAccounts are accepted here".to_owned()),
-        (Some(_), Some(_)) => Err(
-            "several clusters issue tokens under the same issuer, so that nobody can tell whose account it is; give each its own `--service-account-issuer`"
-                .to_owned(),
-        ),
-    }
-}
-
-/// A workload of which an assertion tells id and name.
-fn by_name(actor: &Actor) -> Option<Subject> {
-    let is_account = actor.username.starts_with("system:serviceaccount:");
-    let parts = SubjectParts {
-        id: actor.workload.clone(),
-        kind: if is_account {
-            SubjectKind::ServiceAccount
-        } else {
-            SubjectKind::Workload
-        },
-        issuer: String::new(),
-        subject: actor.username.clone(),
-        username: actor.username.clone(),
-        uid: None,
-        groups: Vec::new(),
-        extra: Default::default(),
-        email: None,
-    };
-    Subject::new(parts).ok()
 }
 
 fn leave(rules: &ServiceRules, acts: &ActsFor<'_>) -> Result<Leave, NoLeave> {
@@ -235,10 +167,8 @@ const fn is_watched(owed: &Obligations) -> bool {
 #[cfg(test)]
 mod tests {
     use access::rule::{RuleSet, load_files};
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use model::subject::SubjectId;
-    use oidc::gateway::assertion::Chain;
+    use model::subject::{SubjectId, SubjectKind, SubjectParts};
+    use oidc::gateway::assertion::{Actor, Chain};
 
     use super::*;
 
@@ -356,49 +286,5 @@ spec:
         assert_eq!(reason(asked(&rules(&watched), "stock")), "obligation");
         let reasoned = acts_for("stock.example, items.example", "\n  obligations: {reason: true}");
         assert_eq!(reason(asked(&rules(&reasoned), "stock")), "obligation");
-    }
-
-    fn token(issuer: &str) -> String {
-        let part = |text: String| URL_SAFE_NO_PAD.encode(text);
-        let header = part(r#"{"alg":"RS256","kid":"a"}"#.to_owned());
-        format!(
-            "{header}.{}.{}",
-            part(format!(r#"{{"iss":"{issuer}"}}"#)),
-            part("x".to_owned())
-        )
-    }
-
-    #[test]
-    fn of_several_clusters_the_issuer_says_whose_account_it_is_and_doubt_is_a_refusal() {
-        let accounts = |cluster: &str, written: &[&str], learnt: Option<&str>| Accounts {
-            cluster: ClusterId::new(cluster).unwrap(),
-            written: written.iter().map(|issuer| (*issuer).into()).collect(),
-            learnt: watch::channel(AccountIssuer {
-                known: learnt.map(Into::into),
-                trouble: None,
-            })
-            .1,
-        };
-        let of = |accounts: &[Accounts], issuer: &str| whose(accounts, &token(issuer)).map(ToString::to_string).ok();
-        let one = [accounts("prod", &[], None)];
-        assert_eq!(
-            of(&one, "https://any.example").as_deref(),
-            Some("prod"),
-            "that cluster is asked"
-        );
-        let two = [
-            accounts("prod", &["https://prod.example"], None),
-            accounts("dev", &[], Some("https://dev.example")),
-        ];
-        assert_eq!(of(&two, "https://prod.example").as_deref(), Some("prod"));
-        assert_eq!(of(&two, "https://dev.example").as_deref(), Some("dev"));
-        assert_eq!(of(&two, "https://other.example"), None);
-        assert_eq!(whose(&two, "no token").ok(), None);
-        let same = [
-            accounts("prod", &["https://kubernetes.default.svc"], None),
-            accounts("dev", &[], Some("https://kubernetes.default.svc")),
-        ];
-        assert_eq!(of(&same, "https://kubernetes.default.svc"), None);
-        assert_eq!(of(&[], "https://prod.example"), None);
     }
 }

@@ -158,6 +158,7 @@ mod tests {
             sign_ins,
             cookies,
             tokens: BTreeMap::new(),
+            issuers: None,
         };
         let acceptance = Acceptance {
             service_account_audience: String::new(),

@@ -56,6 +56,7 @@ pub(crate) use self::standing::holds_at_first;
 #[cfg(test)]
 pub(crate) use self::standing::{by_another_token, expiring, proved};
 pub(crate) use self::vouched::Vouched;
+pub use self::workload::{AccountIssuers, NoAccounts};
 use crate::ask::Ask;
 use crate::clock::Reading;
 use crate::listener::{ClientCertificate, Conn};
@@ -257,6 +258,8 @@ pub struct Questions {
     pub cookies: Ask<CookieQuestion, CookieAnswer>,
     /// ServiceAccount tokens, by cluster; empty where they are not accepted.
     pub tokens: BTreeMap<ClusterId, Ask<TokenQuestion, TokenAnswer>>,
+    /// Who issues them; none where nobody can say.
+    pub issuers: Option<Arc<dyn AccountIssuers>>,
 }
 
 /// How tokens are accepted.
@@ -471,9 +474,11 @@ impl Station {
         if trust.gateway.is_ours(&unverified) {
             return self.gateway_token(&trust, &audience.text(), &unverified, now).await;
         }
-        match (trust.issuers.select(&unverified), self.accounts_of(audience)) {
+        let account = self.account_at(audience, &unverified).map_err(Refusal::BadCredential);
+        match (trust.issuers.select(&unverified), account) {
             (Ok(_), _) => Ok(self.provider_token(&trust, token, now).await?),
-            (Err(_), Some(cluster)) => {
+            (Err(_), Err(refusal)) => Err(refusal.into()),
+            (Err(_), Ok(Some(cluster))) => {
                 let audience = &self.acceptance.service_account_audience;
                 if !may_be_account(&unverified, audience) {
                     let why = format!(
@@ -483,17 +488,7 @@ impl Station {
                 }
                 Ok(self.service_account(cluster, token, presented, now).await?)
             }
-            (Err(error), None) => Err(bad(error).into()),
-        }
-    }
-
-    /// The cluster whose ServiceAccounts may call.
-    fn accounts_of<'a>(&'a self, audience: Audience<'a>) -> Option<&'a ClusterId> {
-        let clusters = &self.questions.tokens;
-        match audience {
-            Audience::Cluster(cluster) => clusters.contains_key(cluster).then_some(cluster),
-            // Of several it cannot be told yet whose account it is.
-            Audience::Service(_) => clusters.keys().next().filter(|_| clusters.len() == 1),
+            (Err(error), Ok(None)) => Err(bad(error).into()),
         }
     }
 
@@ -660,7 +655,7 @@ impl Station {
                 extra,
             } => {
                 let until = now.plus(TOKEN_REVIEW_COUNTS);
-                account(cluster, username, uid, groups, extra, until).map(|identity| (identity, until))
+                workload::account(cluster, username, uid, groups, extra, until).map(|identity| (identity, until))
             }
             TokenAnswer::Refused { why } => Err(Refusal::BadCredential(format!(
                 "the token is no sign-in of the gateway and no ServiceAccount's: {why}"
@@ -733,47 +728,6 @@ fn person(verified: VerifiedToken, credential: Credential) -> Result<Identity, R
         sign_in_ends: None,
         expires_at: verified.expires_at,
         signed_by: Some(verified.key),
-        vouched: Vouched::default(),
-    }))
-}
-
-fn account(
-    cluster: &ClusterId,
-    username: String,
-    uid: Option<String>,
-    groups: Vec<String>,
-    extra: BTreeMap<String, Vec<String>>,
-    expires_at: Timestamp,
-) -> Result<Identity, Refusal> {
-    let issuer = format!("cluster:{cluster}");
-    let credential_id = extra
-        .get("authentication.kubernetes.io/credential-id")
-        .and_then(|ids| ids.first())
-        .map(|id| id.as_str().into());
-    let subject = Subject::new(SubjectParts {
-        id: subject_id(&issuer, &username),
-        kind: SubjectKind::ServiceAccount,
-        issuer,
-        subject: username.clone(),
-        username,
-        uid,
-        groups,
-        extra,
-        email: None,
-    });
-    let subject = subject.map_err(|error| Refusal::BadCredential(error.to_string()))?;
-    Ok(Identity::of(Identity {
-        groups_hash: groups_hash(subject.groups()),
-        sign_in: subject.id().as_str().into(),
-        subject,
-        credential: Credential::ServiceAccount,
-        credential_id,
-        auth_time: None,
-        acr: None,
-        stated_reason: None,
-        sign_in_ends: None,
-        expires_at,
-        signed_by: None,
         vouched: Vouched::default(),
     }))
 }

@@ -61,6 +61,7 @@ fn station_with(
         sign_ins,
         cookies: no_cookies(),
         tokens: BTreeMap::from([(cluster(), tokens)]),
+        issuers: None,
     };
     let acceptance = Acceptance {
         service_account_audience: OURS.to_owned(),
@@ -437,4 +438,83 @@ async fn n_11_nobody_goes_by_the_name_of_a_workload_of_an_accepted_trust_domain(
     let told = why(&authenticates(&station, &conn, None).await.unwrap_err());
     let words = "`spiffe://example.org/ns/prod/sa/web` is the name of a workload: those of the trust domain `example.org` prove themselves by their X.509-SVID alone";
     assert_eq!(told, ("certificate", words.to_owned()));
+}
+
+#[derive(Debug)]
+struct Issues(Vec<(&'static str, &'static str)>);
+
+impl AccountIssuers for Issues {
+    fn issues(&self, cluster: &ClusterId, issuer: &str) -> bool {
+        self.0
+            .iter()
+            .any(|(of, theirs)| *of == cluster.as_str() && *theirs == issuer)
+    }
+}
+
+/// Asks a service of several clusters; returns the cluster that was asked about the token, and the answer.
+async fn asked_at_a_service(
+    clusters: &[&str],
+    issues: Vec<(&'static str, &'static str)>,
+) -> (Option<String>, Result<Arc<Identity>, Turned>) {
+    let mut station = Arc::into_inner(station().0).unwrap();
+    let (tokens, mut asked) = Ask::new(8, Duration::from_secs(5), |why| TokenAnswer::Unknown { why });
+    let all = clusters
+        .iter()
+        .map(|name| (ClusterId::new(name).unwrap(), tokens.clone()));
+    station.questions.tokens = all.collect();
+    station.questions.issuers = Some(Arc::new(Issues(issues)));
+    let host = model::service::HostName::new("web.example").unwrap();
+    let at = AtService {
+        host: &host,
+        name: None,
+        secure: true,
+    };
+    let (from, token) = ("10.0.0.1".parse().unwrap(), token(OURS, "ci"));
+    let who = Arc::new(Mutex::new(None));
+    let said = Arc::clone(&who);
+    let answers = tokio::spawn(async move {
+        while let Some((question, reply)) = asked.recv().await {
+            *said.lock().unwrap() = Some(question.cluster.to_string());
+            let _ = reply.send(TokenAnswer::Authenticated {
+                username: "system:serviceaccount:shop:ci".to_owned(),
+                uid: None,
+                groups: Vec::new(),
+                extra: BTreeMap::new(),
+            });
+        }
+    });
+    let found = station.token(Audience::Service(at), &token, from, bench::BEGIN).await;
+    answers.abort();
+    let who = who.lock().unwrap().clone();
+    (who, found)
+}
+
+/// The issuer of [`token`].
+const ISSUER: &str = "https://kubernetes.default.svc";
+
+#[tokio::test]
+async fn at_a_service_the_issuer_of_a_token_says_of_which_cluster_the_account_is_and_doubt_is_a_refusal() {
+    let (who, found) = asked_at_a_service(&["dev", "prod"], vec![("prod", ISSUER), ("dev", "https://dev")]).await;
+    assert_eq!(who.as_deref(), Some("prod"));
+    assert_eq!(found.unwrap().subject().issuer(), "cluster:prod");
+    let (who, found) = asked_at_a_service(&["prod"], Vec::new()).await;
+    assert_eq!(
+        (who.as_deref(), found.is_ok()),
+        (Some("prod"), true),
+        "the only one is asked"
+    );
+    for (issues, words) in [
+        (vec![], "issuer"),
+        (
+            vec![("prod", ISSUER), ("dev", ISSUER)],
+            "several clusters issue tokens under the same issuer",
+        ),
+    ] {
+        let (who, found) = asked_at_a_service(&["dev", "prod"], issues).await;
+        assert_eq!(who, None, "nobody is shown it");
+        let Err(Turned::Refused(Refusal::BadCredential(why))) = found else {
+            panic!("{found:?}");
+        };
+        assert!(why.contains(words), "{why}");
+    }
 }

@@ -250,6 +250,7 @@ fn identity() -> (Arc<identity::Station>, String) {
         sign_ins,
         cookies: Ask::new(1, Duration::from_secs(1), |why| CookieAnswer::Unknown { why }).0,
         tokens: std::collections::BTreeMap::new(),
+        issuers: None,
     };
     let acceptance = Acceptance {
         service_account_audience: String::new(),

@@ -102,6 +102,7 @@ impl World {
             sign_ins,
             cookies: Ask::new(1, Duration::from_secs(1), |why| CookieAnswer::Unknown { why }).0,
             tokens: BTreeMap::<_, Ask<_, TokenAnswer>>::new(),
+            issuers: None,
         };
         let acceptance = Acceptance {
             service_account_audience: String::new(),
