@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use model::ask::SessionAnswer;
+use model::subject::SubjectKind;
 use model::time::Timestamp;
 use oidc::gateway::assertion::AssertionClaims;
 
@@ -19,6 +20,10 @@ impl Station {
         claims: &AssertionClaims,
         now: Timestamp,
     ) -> Result<Arc<Identity>, Refusal> {
+        if claims.identity.kind != SubjectKind::Person {
+            let why = "the assertion is a workload's own, and nobody acts for a workload: only behind a person is there a sign-in that can end";
+            return Err(Refusal::NotOnBehalf(why.to_owned()));
+        }
         let sign_in: Arc<str> = claims.session.as_str().into();
         let (ends_at, stated_reason, subject) = match self.questions.sign_ins.ask(self.about_sign_in(&sign_in)).await {
             SessionAnswer::Live {

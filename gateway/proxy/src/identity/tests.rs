@@ -518,3 +518,46 @@ async fn at_a_service_the_issuer_of_a_token_says_of_which_cluster_the_account_is
         assert!(why.contains(words), "{why}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_of_people_who_signed_in_is_there_a_sign_in_behind_an_assertion() {
+    use model::service::ServiceName;
+    use oidc::gateway::assertion::{AssertedGroups, AssertedIdentity, AssertionClaims, Chain};
+    let (sign_ins, mut asked) = Ask::new(8, Duration::from_secs(5), |why| SessionAnswer::Unknown { why });
+    let (station, _) = station_asking(sign_ins);
+    for (kind, words) in [
+        (SubjectKind::ServiceAccount, "the assertion is a workload's own"),
+        (SubjectKind::Workload, "the assertion is a workload's own"),
+        (SubjectKind::Person, "the person's sign-in has ended: you signed out"),
+    ] {
+        let claims = AssertionClaims {
+            audience: ServiceName::new("web").unwrap(),
+            identity: AssertedIdentity {
+                id: subject_id("https://idp", "al"),
+                kind,
+                issuer: "https://idp".to_owned(),
+                subject: "al".to_owned(),
+                username: "al".to_owned(),
+                email: None,
+                groups: AssertedGroups::of::<&str>(&[]),
+            },
+            session: "s".to_owned(),
+            token_id: "t".to_owned(),
+            auth_time: None,
+            acr: None,
+            chain: Chain::default(),
+            ends: Timestamp::MAX,
+        };
+        let (told, ()) = tokio::join!(station.of_assertion(&claims, bench::BEGIN), async {
+            let question = tokio::time::timeout(Duration::from_secs(1), asked.recv()).await;
+            if let Ok(Some((_, reply))) = question {
+                let why = "you signed out".to_owned();
+                let _ = reply.send(SessionAnswer::Ended { why });
+            }
+        });
+        let Err(Refusal::NotOnBehalf(why)) = told else {
+            panic!("{told:?}");
+        };
+        assert!(why.contains(words), "{kind:?}: {why}");
+    }
+}
