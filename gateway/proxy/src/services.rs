@@ -106,16 +106,16 @@ impl ServiceTable {
         self.services.has_host(host)
     }
 
-    /// The service of a name.
+    /// What is published under a name, wherever its calls pass.
     #[must_use]
-    pub fn named(&self, name: &ServiceName) -> Option<&Arc<ServiceGate>> {
-        self.gates.get(name)
+    pub fn published(&self, name: &ServiceName) -> Option<&Published> {
+        self.services.named(name.as_str())
     }
 
     /// The service that answers for a decoded path on a host, and is reached from here.
     #[must_use]
     pub fn find(&self, host: &HostName, path: &str) -> Option<&Arc<ServiceGate>> {
-        self.named(self.services.find(host, path)?.name())
+        self.gates.get(self.services.find(host, path)?.name())
     }
 
     /// The service of a decoded path on a host, where an ingress forwards its calls and asks here about them.
@@ -184,5 +184,23 @@ impl ServiceSide {
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.gateway.starts_with("https://")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use access::rule::load_files;
+
+    use super::*;
+
+    #[test]
+    fn a_service_behind_an_ingress_is_known_by_its_name_and_nothing_is_sent_there() {
+        let text = "apiVersion: gatescribe.dev/v1\nkind: Service\nmetadata: {name: web}\n\
+                    spec: {hosts: [web.example], upstream: {ingress: true}, workloads: [shop/web]}\n";
+        let services = load_files([("services.yaml", text)]).unwrap().services;
+        let table = ServiceTable::new(services, []);
+        let (host, name) = (HostName::new("web.example").unwrap(), ServiceName::new("web").unwrap());
+        assert!(table.published(&name).is_some(), "its workloads act by what it is told");
+        assert!(table.find(&host, "/").is_none() && table.judged(&host, "/").is_some());
     }
 }

@@ -155,7 +155,7 @@ impl Assertive for Judge {
     fn is_service(&self, workload: &Identity, service: &ServiceName) -> bool {
         let only = self.only.as_ref().map(ClusterId::as_str);
         let table = Arc::clone(&self.table.borrow());
-        let published = table.named(service).map(|gate| &gate.published);
+        let published = table.published(service);
         published.is_some_and(|published| published.runs_as(workload.subject(), only))
     }
 }
