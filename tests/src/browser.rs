@@ -44,6 +44,14 @@ impl Browser {
         }
     }
 
+    /// What it sends as `Cookie` to this host and port.
+    #[must_use]
+    pub fn cookies(&self, authority: &str) -> String {
+        let jar = self.cookies.get(authority).into_iter().flatten();
+        let cookies: Vec<String> = jar.map(|(name, value)| format!("{name}={value}")).collect();
+        cookies.join("; ")
+    }
+
     /// Opens `url` and follows redirects until a page comes or an address that begins with `stop`.
     ///
     /// # Errors
