@@ -213,17 +213,25 @@ impl Services {
         let mut owners: BTreeMap<String, &AnnotatedService> = BTreeMap::new();
         let mut oldest_first: Vec<&AnnotatedService> = annotated.iter().collect();
         oldest_first.sort_by_key(|service| (service.created, &service.cluster, &service.namespace, &service.name));
-        for (place, service) in oldest_first.into_iter().enumerate() {
-            let read = if place < MOST_ANNOTATED {
+        let mut counts: BTreeMap<(&ClusterId, &str), usize> = BTreeMap::new();
+        for service in oldest_first {
+            // Of each namespace, and only those that are published: no tenant takes the place of another's.
+            let count = counts
+                .entry((&service.cluster, service.namespace.as_str()))
+                .or_default();
+            let read = if *count < MOST_OF_A_NAMESPACE {
                 service.read(self, publications, &refused)
             } else {
-                Err(format!("{MOST_ANNOTATED} older ones are, and that is the limit"))
+                Err(format!(
+                    "{MOST_OF_A_NAMESPACE} older ones of this namespace are, and that is the limit"
+                ))
             };
             let taken = read.and_then(|published| {
                 let host = published.hosts().first().map(ToString::to_string).unwrap_or_default();
                 fits(&all, &published, owners.get(&host).copied(), service)?;
                 owners.entry(host).or_insert(service);
                 all.push(published);
+                *count = count.saturating_add(1);
                 Ok(())
             });
             if let Err(what) = taken {
@@ -358,5 +366,5 @@ impl AnnotatedService {
     }
 }
 
-/// Annotated Services that are published at most: each has watches of its own.
-const MOST_ANNOTATED: usize = 256;
+/// Annotated Services of one namespace that are published at most: each has watches of its own.
+const MOST_OF_A_NAMESPACE: usize = 64;

@@ -260,6 +260,22 @@ fn what_one_document_cannot_let_anybody_have_is_refused_with_its_place() {
     }
 }
 
+#[test]
+fn no_namespace_takes_another_ones_places_by_number() {
+    let crowd = (0..100).map(|number| annotated(&format!("shop/s{number} 1 host=s{number}.apps.example.com")));
+    // Older than all, and never published: they take no place from anybody.
+    let bogus = (0..100).map(|number| annotated(&format!("shop/b{number} 0 host=elsewhere.example.net")));
+    let late = annotated("team/web 9 host=web.apps.example.com");
+    let all: Vec<_> = crowd.chain(bogus).chain([late]).collect();
+    let (published, unpublished) = publish(&all);
+    assert_eq!(published.len(), 65);
+    assert!(published.contains(&"team-web web.apps.example.com http://web.team.svc:80".to_owned()));
+    let over = unpublished
+        .iter()
+        .filter(|told| told.ends_with("is not published: 64 older ones of this namespace are, and that is the limit"));
+    assert_eq!(over.count(), 36);
+}
+
 proptest! {
     /// Whatever is annotated: what files publish answers as before, a host has one namespace, and names are each one service's.
     #[test]
