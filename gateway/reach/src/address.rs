@@ -150,6 +150,15 @@ impl AddressBook {
         Ok(healthy)
     }
 
+    /// Whether the address is one of the pods that are dialled now. What a name led to once, it leads to still.
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        let Source::Pods(_, pods) = &self.source else {
+            return true;
+        };
+        let pods = pods.borrow();
+        pods.ready.contains(&address) || (pods.ready.is_empty() && pods.ending.contains(&address))
+    }
+
     /// The address failed: avoid it for a while, longer each time.
     pub(crate) fn failed(&self, address: SocketAddr) {
         let now = Instant::now();

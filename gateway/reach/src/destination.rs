@@ -75,8 +75,22 @@ impl Destination {
                     Way::Addresses(book) => Dial::Tcp(book),
                     Way::Socket { path, server } => Dial::Unix { path, server },
                 };
-                dial_within(way, &service.identity, (security, service.protocol), &service.tuning).await
+                let dialled = dial_within(way, &service.identity, (security, service.protocol), &service.tuning).await;
+                dialled
             }
+        }
+    }
+
+    /// Whether a connection to `peer` that stands still leads there. Not to a pod that the cluster no longer says is ready: it may stand
+    /// for years, and what was taken out of a Service is to get no more calls.
+    #[must_use]
+    pub fn has(&self, peer: Peer) -> bool {
+        match (self, peer) {
+            (Self::Service(service), Peer::Tcp(address)) => match &service.way {
+                Way::Addresses(book) => book.has(address),
+                Way::Socket { .. } => true,
+            },
+            (Self::Cluster(_), _) | (_, Peer::Unix) => true,
         }
     }
 

@@ -182,6 +182,22 @@ async fn pods_that_are_ready_are_dialled_in_turn_and_a_lost_one_last() {
     assert_eq!(peers(&service).await, ["10.0.0.4:8080"]);
 }
 
+#[tokio::test]
+async fn a_connection_leads_to_a_pod_as_long_as_it_is_dialled() {
+    let (says, service) = pods("http://web.shop.svc");
+    says.send_replace(known(&["10.0.0.1:80", "10.0.0.2:80"], &["10.0.0.9:80"]));
+    let destination = Destination::from(service);
+    let has = |address: &str| destination.has(Peer::Tcp(address.parse().unwrap()));
+    assert!(has("10.0.0.1:80") && has("10.0.0.2:80") && !has("10.0.0.9:80") && !has("10.0.0.1:81"));
+    says.send_replace(known(&["10.0.0.2:80"], &[]));
+    assert!(!has("10.0.0.1:80") && has("10.0.0.2:80"));
+    says.send_replace(known(&[], &["10.0.0.2:80"]));
+    assert!(has("10.0.0.2:80"), "it serves until it ends");
+    says.send_replace(known(&[], &[]));
+    assert!(!has("10.0.0.2:80"));
+    assert!(destination.has(Peer::Unix));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dial_waits_a_moment_for_the_first_word_about_pods_and_then_says_what_is_wrong() {
     let (says, service) = pods("http://web.shop.svc");

@@ -167,7 +167,9 @@ impl<B: SendBody> Lane<B> {
     fn take(self: &Arc<Self>, state: &mut State<B>) -> Option<Lease<B>> {
         let generation = self.shared.destination.current().generation();
         // What leaves the list closes by itself when its last stream ends.
-        state.http2.retain(|connection| connection.is_usable(generation));
+        state
+            .http2
+            .retain(|connection| connection.is_usable(generation) && self.leads_there(connection.place()));
         let most = self.shared.limits.streams;
         if let Some(connection) = state.http2.iter().find(|connection| connection.reserve(most)) {
             let connection = Arc::clone(connection);
@@ -177,7 +179,7 @@ impl<B: SendBody> Lane<B> {
             }));
         }
         while let Some(connection) = state.idle.pop() {
-            if connection.is_usable(generation) {
+            if connection.is_usable(generation) && self.leads_there(connection.place()) {
                 let open = self.opened();
                 return Some(Lease::Http1(Http1Lease {
                     connection: Some(connection),
@@ -307,10 +309,15 @@ impl<B: SendBody> Lane<B> {
         let mut state = self.lock();
         state
             .http2
-            .retain(|one| one.is_usable(generation) && !one.is_idle_for(most, now));
+            .retain(|one| one.is_usable(generation) && self.leads_there(one.place()) && !one.is_idle_for(most, now));
         state
             .idle
-            .retain(|one| one.is_usable(generation) && !one.is_idle_for(most, now));
+            .retain(|one| one.is_usable(generation) && self.leads_there(one.place()) && !one.is_idle_for(most, now));
+    }
+
+    /// Whether the other end is still one of those that are dialled.
+    fn leads_there(&self, place: &Place) -> bool {
+        self.shared.destination.has(place.peer)
     }
 
     fn opened(self: &Arc<Self>) -> OpenStream<B> {

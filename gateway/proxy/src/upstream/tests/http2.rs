@@ -77,6 +77,75 @@ async fn n_06_a_service_that_is_known_to_speak_http_2_is_asked_so_in_clear_text_
     }
 }
 
+/// Answers all requests on all connections.
+async fn answers(listener: tokio::net::TcpListener, protocol: reach::ServiceProtocol) {
+    while let Ok((mut wire, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            if protocol == reach::ServiceProtocol::H2c {
+                let mut connection = h2::server::handshake(wire).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+                return;
+            }
+            let mut head = [0; 4096];
+            while wire.read(&mut head).await.unwrap_or(0) > 0 {
+                wire.write_all(OK.as_bytes()).await.unwrap();
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_is_taken_out_gets_no_call_by_a_connection_that_stands() {
+    for protocol in [reach::ServiceProtocol::Auto, reach::ServiceProtocol::H2c] {
+        let mut pods = Vec::new();
+        for _ in 0..2 {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            pods.push(listener.local_addr().unwrap());
+            tokio::spawn(answers(listener, protocol));
+        }
+        let known = |ready: &[std::net::SocketAddr]| reach::Endpoints {
+            ready: ready.to_vec(),
+            is_known: true,
+            ..reach::Endpoints::default()
+        };
+        let (says, endpoints) = tokio::sync::watch::channel(known(&pods[..1]));
+        let source = reach::ServiceSource {
+            place: reach::ServicePlace::Pods {
+                url: "http://localhost".to_owned(),
+                endpoints,
+            },
+            protocol,
+            authorities: Authorities::System,
+            tls_server_name: None,
+            certificate: None,
+        };
+        let name = model::service::ServiceName::new("web").unwrap();
+        let service = reach::ServiceConnection::new(name, source, Tuning::default()).unwrap();
+        let pool: TestPool = Arc::new(Pool::new(
+            Arc::new(service),
+            Limits::default(),
+            UpstreamMetrics::default(),
+        ));
+        let asked = async || {
+            let response = pool.send(&call(SHORT), get("/")).await.unwrap();
+            let peer = response.extensions().get::<Facts>().unwrap().peer;
+            text(response).await.unwrap();
+            peer
+        };
+        for _ in 0..3 {
+            assert_eq!(asked().await, pods[0].into());
+        }
+        assert_eq!(pool.metrics().connections(SHORT), 1, "it stands, and is used again");
+        says.send_replace(known(&pods[1..]));
+        assert_eq!(asked().await, pods[1].into());
+        says.send_replace(known(&[]));
+        let (_, why) = not_sent(pool.send(&call(SHORT), get("/")).await);
+        assert!(matches!(why, Why::Reach(_)), "{why:?}");
+    }
+}
+
 /// Answers one request over HTTP/2 and says what was asked for.
 async fn served(wire: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static) -> http::Uri {
     let mut connection = h2::server::handshake(wire).await.unwrap();
