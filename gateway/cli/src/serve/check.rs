@@ -72,6 +72,13 @@ async fn look(config: &Config) -> Found {
     found.notes.extend(unrecorded::warning(&config.ledger));
     let rules: Vec<PathBuf> = config.policy.rules.iter().map(PathBuf::from).collect();
     let files = found.take(feeds::rules::read(&rules).context("the rule files have mistakes"));
+    let known: Vec<ClusterId> = (config.clusters.iter())
+        .filter_map(|cluster| ClusterId::new(&cluster.name).ok())
+        .collect();
+    if let Some(files) = &files {
+        let known: Vec<&ClusterId> = known.iter().collect();
+        found.take(super::services::has_clusters_of(&files.policy, &known).context("services cannot be published"));
+    }
     let remarks = files.iter().flat_map(|files| &files.policy.remarks);
     found.notes.extend(remarks.map(ToString::to_string));
     let policy = found.take(super::audit_file::read(config).context("the audit policy has mistakes"));
@@ -243,6 +250,28 @@ pub(super) mod tests {
             "{notes:?}"
         );
         assert!(texts(&found).iter().all(|wrong| !wrong.contains("rules.yaml")));
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_a_service_names_and_the_configuration_does_not_have_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |cluster: &str| {
+            format!(
+                "apiVersion: gatescribe.dev/v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{hosts: [a.example], upstream: \
+                 {{kubernetes: {{cluster: {cluster}, namespace: shop, name: web, port: 80}}}}}}\n"
+            )
+        };
+        for (cluster, is_known) in [("prod", true), ("other", false)] {
+            std::fs::write(folder.path().join("rules.yaml"), of(cluster)).unwrap();
+            let found = look(&config(folder.path())).await;
+            let told = "services cannot be published: service `web`: there is no cluster `other`; the configuration has `prod`";
+            assert_eq!(
+                texts(&found).iter().any(|wrong| wrong == told),
+                !is_known,
+                "{:?}",
+                texts(&found)
+            );
+        }
     }
 
     #[tokio::test]

@@ -252,6 +252,8 @@ struct Made {
     cookies: Option<mpsc::Receiver<Asked<CookieQuestion, CookieAnswer>>>,
     sites: Arc<Sites>,
     services: ServiceSide,
+    /// How the services stand.
+    published: watch::Receiver<Arc<services::Standing>>,
 }
 
 impl Made {
@@ -284,15 +286,17 @@ impl Made {
         let witnesses = witnesses::begin(&config.ledger, &books, &stop).context("witnesses cannot be asked")?;
         let proving = identity::station(config, &url, &books.store, &issuers, &clusters, in_force)?;
         let sites = Arc::new(sites(config, &url, &clusters)?);
-        let services = services::publish(
-            &url,
-            Arc::clone(&sites),
+        let (services, published) = services::publish(services::Parts {
+            url: &url,
+            sites: Arc::clone(&sites),
             files,
-            measures.upstream.clone(),
-            Arc::clone(&books.audit),
-            (Arc::clone(&keys), only_accounts(&clusters)),
-            &stop,
-        )
+            metrics: measures.upstream.clone(),
+            audit: Arc::clone(&books.audit),
+            keys: Arc::clone(&keys),
+            only: only_accounts(&clusters),
+            clusters: &clusters,
+            stop: &stop,
+        })
         .context("services cannot be published")?;
         Ok(Self {
             url,
@@ -315,6 +319,7 @@ impl Made {
             cookies: Some(proving.cookies),
             sites,
             services,
+            published,
         })
     }
 
@@ -447,6 +452,7 @@ impl Made {
             trust: self.issuers.trust.clone(),
             feed: Arc::clone(&self.issuers.feed),
             workloads: workloads.sources(),
+            services: self.published.clone(),
             clusters: &self.clusters,
         })
     }

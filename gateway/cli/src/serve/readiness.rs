@@ -2,6 +2,7 @@
 //! is not. What is only half well says so and does not take the gateway out of service; nor does one cluster of several.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use feeds::issuers::IssuerFeed;
 use ledger::{Ledger, Publisher};
@@ -16,6 +17,7 @@ use super::admin::{Check, Health, Part};
 use super::cluster::{Joined, STALE_AFTER};
 use super::reload;
 use super::room::Room;
+use super::services::Standing;
 use super::standing::Found;
 use super::trust_domains::Source;
 use super::unrecorded;
@@ -38,6 +40,7 @@ pub(super) struct Parts<'a> {
     pub(super) trust: watch::Receiver<Arc<oidc::Trust>>,
     pub(super) feed: Arc<IssuerFeed>,
     pub(super) workloads: &'a [Arc<Source>],
+    pub(super) services: watch::Receiver<Arc<Standing>>,
     pub(super) clusters: &'a [Joined],
 }
 
@@ -58,6 +61,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
         trust,
         feed,
         workloads,
+        services,
         clusters,
     } = parts;
     let mut checks: Vec<(String, Check)> = vec![
@@ -104,6 +108,9 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
     for source in workloads.iter().map(Arc::clone) {
         checks.push((source.name(), Box::new(move || source.health())));
     }
+    let started = Instant::now();
+    let check = move || services.borrow().health(started);
+    checks.push(("services".to_owned(), Box::new(check)));
     let ours = checks.into_iter().map(|(name, check)| Part {
         name,
         cluster: None,

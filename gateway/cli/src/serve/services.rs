@@ -1,13 +1,18 @@
-//! The services that the rule files publish: for each the connections to it, and the rules about all of them.
+//! The services that the rule files publish, and those that owners of Services may publish by annotations: for each the connections to it,
+//! and the rules about all of them.
 //!
-//! Compiled off the request path whenever the files change, whole or not at all: documents that cannot be served as they are written leave
-//! what was published before, and the log says why. What has not changed keeps its connections.
+//! Compiled off the request path whenever files or annotations change. Files count whole or not at all: documents that cannot be served as
+//! they are written leave what was published before, and the log and `/readyz` say why. An annotated Service counts alone, and never
+//! keeps files from counting. What has not changed keeps its connections.
+
+mod clusters;
+mod standing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::rule::{Published, RuleSet, UpstreamPlace, UpstreamProtocol};
+use access::rule::{KubernetesService, Published, RuleSet, Services, Unpublished, UpstreamPlace, UpstreamProtocol};
 use anyhow::Context as _;
 use console::{GatewayKeys, GatewayUrl};
 use feeds::rules::RuleFiles;
@@ -27,15 +32,24 @@ use proxy::identity::Identity;
 use proxy::services::{NotServed, ServiceGate, ServiceSide, ServiceTable};
 use proxy::site::Sites;
 use proxy::upstream::{Limits, Pool, UpstreamMetrics};
-use reach::{Authorities, CredentialSource, ServiceConnection, ServicePlace, ServiceProtocol, ServiceSource, Tuning};
-use tokio::sync::watch;
+use reach::{
+    Authorities, CredentialSource, Endpoints, ServiceConnection, ServicePlace, ServiceProtocol, ServiceSource, Tuning,
+};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::clusters::Clusters;
+pub(super) use self::clusters::has_clusters_of;
+pub(super) use self::standing::Standing;
+use super::cluster::Joined;
 use super::outline::{Entry, PolicySet};
 use super::recorder::{self, short_digest};
 
 /// Between two readings of certificate files.
 const REREAD_EVERY: Duration = Duration::from_secs(30);
+/// Annotations that change close together count together: whoever applies a folder of Services makes one change.
+const SETTLE: Duration = Duration::from_millis(100);
 /// Requests of one service at the same time over HTTP/1.1: how long an answer goes on is known by nobody, so that all have their place here.
 const MOST_SOCKETS: usize = 4_096;
 
@@ -44,79 +58,173 @@ struct Publisher {
     sites: Arc<Sites>,
     front: Front,
     metrics: UpstreamMetrics,
-    connections: HashMap<ServiceName, (Arc<ServiceGate>, Arc<ServiceConnection>)>,
+    clusters: Clusters,
+    connections: HashMap<ServiceName, Made>,
+    told: Vec<Unpublished>,
     version: u64,
 }
 
-/// One set of files, compiled.
+/// What stands behind a service's name.
+#[derive(Clone)]
+struct Made {
+    gate: Arc<ServiceGate>,
+    connection: Arc<ServiceConnection>,
+    pods: Option<watch::Receiver<Endpoints>>,
+}
+
+/// One set of files and annotations, compiled.
 struct Compiled {
     table: Arc<ServiceTable>,
     rules: Arc<ServiceRules>,
     set: Arc<PolicySet>,
+    standing: Standing,
 }
 
-/// Publishes what the files say, and follows them until the process ends. Within a tokio runtime.
+/// What publishing needs.
+pub(super) struct Parts<'a> {
+    pub(super) url: &'a GatewayUrl,
+    pub(super) sites: Arc<Sites>,
+    pub(super) files: watch::Receiver<Arc<RuleFiles>>,
+    pub(super) metrics: UpstreamMetrics,
+    pub(super) audit: Arc<Station>,
+    pub(super) keys: Arc<GatewayKeys>,
+    /// The one cluster whose accounts are believed.
+    pub(super) only: Option<ClusterId>,
+    pub(super) clusters: &'a [Joined],
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// Publishes what the files say and what annotations may say, and follows them until the process ends. Within a tokio runtime.
 ///
 /// # Errors
 /// A service cannot be served as it is written.
-pub(super) fn publish(
-    url: &GatewayUrl,
-    sites: Arc<Sites>,
-    mut files: watch::Receiver<Arc<RuleFiles>>,
-    metrics: UpstreamMetrics,
-    audit: Arc<Station>,
-    (keys, only): (Arc<GatewayKeys>, Option<ClusterId>),
-    stop: &CancellationToken,
-) -> anyhow::Result<ServiceSide> {
+pub(super) fn publish(parts: Parts<'_>) -> anyhow::Result<(ServiceSide, watch::Receiver<Arc<Standing>>)> {
+    let Parts {
+        url,
+        sites,
+        mut files,
+        metrics,
+        audit,
+        keys,
+        only,
+        clusters,
+        stop,
+    } = parts;
+    let news = Arc::new(Notify::new());
+    let connections = clusters.iter().map(|joined| Arc::clone(&joined.connection));
     let mut publisher = Publisher {
         sites,
         front: url.front(),
         metrics,
+        clusters: Clusters::new(connections, Arc::clone(&news)),
         connections: HashMap::new(),
+        told: Vec::new(),
         version: 0,
     };
-    let first = publisher.compile(&files.borrow_and_update())?;
+    let good = Arc::clone(&files.borrow_and_update());
+    let first = publisher.compile(&good)?;
     let (tables, table) = watch::channel(first.table);
     let (all_rules, rules) = watch::channel(first.rules);
     let (sets, set) = watch::channel(first.set);
+    let (says, standing) = watch::channel(Arc::new(first.standing));
     tokio::spawn(recorder::policies(audit, None, set));
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        let mut reread = tokio::time::interval(REREAD_EVERY);
-        loop {
-            tokio::select! {
-                changed = files.changed() => if changed.is_err() { return },
-                _ = reread.tick() => {
-                    publisher.reread().await;
-                    continue;
-                }
-                () = stop.cancelled() => return,
-            }
-            let newest = Arc::clone(&files.borrow_and_update());
-            match publisher.compile(&newest) {
-                // The rules first: nothing is served by rules of before that its own file has narrowed.
-                Ok(Compiled { table, rules, set }) => {
-                    all_rules.send_replace(rules);
-                    tables.send_replace(table);
-                    sets.send_replace(set);
-                }
-                Err(error) => {
-                    tracing::error!(
-                        error = format!("{error:#}"),
-                        "services cannot be published so; what was published before stays"
-                    );
-                }
-            }
-        }
-    });
-    Ok(ServiceSide {
+    let following = Following {
+        publisher,
+        good,
+        files,
+        news,
+        all_rules,
+        tables,
+        sets,
+        says,
+    };
+    tokio::spawn(following.run(stop.clone()));
+    let side = ServiceSide {
         table: table.clone(),
         station: Arc::new(ServiceStation::new(rules)),
         front: url.front(),
         assertions: Some(Arc::new(Assertions::new(Arc::new(Signer(Arc::clone(&keys)))))),
         chains: Some(Arc::new(Judge { keys, table, only })),
         gateway: url.as_str().into(),
-    })
+    };
+    Ok((side, standing))
+}
+
+/// Follows the files and the annotations.
+struct Following {
+    publisher: Publisher,
+    /// The files that are in force.
+    good: Arc<RuleFiles>,
+    files: watch::Receiver<Arc<RuleFiles>>,
+    news: Arc<Notify>,
+    all_rules: watch::Sender<Arc<ServiceRules>>,
+    tables: watch::Sender<Arc<ServiceTable>>,
+    sets: watch::Sender<Arc<PolicySet>>,
+    says: watch::Sender<Arc<Standing>>,
+}
+
+impl Following {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut reread = tokio::time::interval(REREAD_EVERY);
+        // When what is annotated now counts.
+        let mut due: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                changed = self.files.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let newest = Arc::clone(&self.files.borrow_and_update());
+                    self.take(newest);
+                }
+                () = self.news.notified() => {
+                    due.get_or_insert_with(|| Instant::now() + SETTLE);
+                }
+                () = until(due) => {
+                    due = None;
+                    // By the files that are in force: newer ones may have been refused.
+                    self.take(Arc::clone(&self.good));
+                }
+                _ = reread.tick() => self.publisher.reread().await,
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn take(&mut self, files: Arc<RuleFiles>) {
+        match self.publisher.compile(&files) {
+            // The rules first: nothing is served by rules of before that its own file has narrowed.
+            Ok(compiled) => {
+                let is_newest = Arc::ptr_eq(&files, &self.files.borrow());
+                let refused = self.says.borrow().refused.clone().filter(|_| !is_newest);
+                self.good = files;
+                self.all_rules.send_replace(compiled.rules);
+                self.tables.send_replace(compiled.table);
+                self.sets.send_replace(compiled.set);
+                self.says.send_replace(Arc::new(Standing {
+                    refused,
+                    ..compiled.standing
+                }));
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                tracing::error!(
+                    error = why,
+                    "services cannot be published so; what was published before stays"
+                );
+                self.says.send_modify(|standing| {
+                    Arc::make_mut(standing).refused = Some(why.into());
+                });
+            }
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether a service is published on a host now, for whoever sends browsers there.
@@ -162,10 +270,32 @@ impl Assertive for Judge {
 
 impl Publisher {
     fn compile(&mut self, files: &RuleFiles) -> anyhow::Result<Compiled> {
-        let services = &files.policy.services;
+        let policy = &files.policy;
+        self.clusters.has_all_of(policy)?;
+        for published in policy.services.iter() {
+            self.has_a_host_of_its_own(published)?;
+        }
+        self.clusters.follow(&policy.publications)?;
+        let annotated = self.clusters.annotated(&policy.publications);
+        let refused = |host: &HostName| self.refused(host);
+        let (services, unpublished) = policy
+            .services
+            .with_annotated(&policy.publications, &annotated, refused);
+        self.connect(&services)?;
+        let is_used = |watched: &KubernetesService| {
+            let mut all = services.iter().map(|published| published.upstream().place());
+            all.any(|place| matches!(place, UpstreamPlace::Kubernetes(service) if service == watched))
+        };
+        self.clusters.keep(&policy.publications, is_used);
+        self.tell(&unpublished);
+        self.version = self.version.wrapping_add(1);
+        Ok(self.compiled(files, services, unpublished))
+    }
+
+    /// Makes the ways to all of them; of what has not changed the old ones stay.
+    fn connect(&mut self, services: &Services) -> anyhow::Result<()> {
         let mut connections = HashMap::new();
         for published in services.iter() {
-            self.has_a_host_of_its_own(published)?;
             if published.is_behind_ingress() {
                 continue; // nothing goes there from here
             }
@@ -173,54 +303,99 @@ impl Publisher {
             let kept = self
                 .connections
                 .get(name)
-                .filter(|(gate, _)| gate.published == *published);
+                .filter(|made| made.gate.published == *published);
             let made = match kept {
-                Some((gate, connection)) => (Arc::clone(gate), Arc::clone(connection)),
-                None => self.gate(published)?,
+                Some(made) => made.clone(),
+                None => self.gate(published).with_context(|| format!("service `{name}`"))?,
             };
             connections.insert(name.clone(), made);
         }
         self.connections = connections;
-        self.version = self.version.wrapping_add(1);
-        let gates = self.connections.values().map(|(gate, _)| Arc::clone(gate));
-        let entry = Entry {
-            name: "rule files".to_owned(),
-            content: short_digest([files.digest.as_bytes()]),
+        Ok(())
+    }
+
+    fn compiled(&self, files: &RuleFiles, services: Services, unpublished: Vec<Unpublished>) -> Compiled {
+        let policy = &files.policy;
+        let objects = entries(files, &services);
+        let contents = objects.iter().map(|entry| entry.content.as_bytes());
+        let digest: Arc<str> = short_digest(contents).into();
+        let (services, of_files) = (Arc::new(services), Arc::new(policy.services.clone()));
+        let made = self.connections.iter();
+        let pods = made
+            .clone()
+            .filter_map(|(name, made)| Some((name.clone(), made.pods.clone()?)));
+        let ways = made
+            .clone()
+            .map(|(name, made)| (name.clone(), Arc::clone(&made.connection)));
+        let standing = Standing {
+            services: Arc::clone(&services),
+            of_files,
+            connections: ways.collect(),
+            pods: pods.collect(),
+            unpublished: unpublished.into(),
+            publications: policy.publications.clone().into(),
+            namespaces: self.clusters.heard(),
+            refused: None,
         };
-        let digest: Arc<str> = short_digest([entry.content.as_bytes()]).into();
-        Ok(Compiled {
-            table: Arc::new(ServiceTable::new(services.clone(), gates)),
+        let gates = made.map(|(_, made)| Arc::clone(&made.gate));
+        Compiled {
+            table: Arc::new(ServiceTable::new(Services::clone(&services), gates)),
             rules: Arc::new(ServiceRules {
-                rules: Arc::new(RuleSet::new(files.policy.rules.clone())),
-                services: Arc::new(services.clone()),
+                rules: Arc::new(RuleSet::new(policy.rules.clone())),
+                services,
                 digest: Arc::clone(&digest),
                 version: self.version,
             }),
-            set: Arc::new(PolicySet {
-                digest,
-                objects: vec![Arc::new(entry)],
-            }),
-        })
+            set: Arc::new(PolicySet { digest, objects }),
+            standing,
+        }
     }
 
-    fn gate(&self, published: &Published) -> anyhow::Result<(Arc<ServiceGate>, Arc<ServiceConnection>)> {
+    /// Says once why an annotated Service is not published.
+    fn tell(&mut self, unpublished: &[Unpublished]) {
+        for one in unpublished.iter().filter(|one| !self.told.contains(one)) {
+            let Unpublished {
+                cluster,
+                namespace,
+                name,
+                what,
+            } = one;
+            tracing::warn!(%cluster, namespace, name, why = what, "an annotated Service is not published");
+        }
+        self.told = unpublished.to_vec();
+    }
+
+    fn gate(&mut self, published: &Published) -> anyhow::Result<Made> {
         let name = published.name();
         let timeouts = published.passing().timeouts;
         let tuning = Tuning {
             connect_timeout: timeouts.connect,
             ..Tuning::default()
         };
-        let source = source(published).with_context(|| format!("service `{name}`"))?;
-        let connection = ServiceConnection::new(name.clone(), source, tuning);
-        let connection = Arc::new(connection.with_context(|| format!("service `{name}`"))?);
+        let pods = match published.upstream().place() {
+            UpstreamPlace::Kubernetes(service) => Some(self.clusters.pods(service)?),
+            _ => None,
+        };
+        let source = source(published, pods.clone())?;
+        let connection = Arc::new(ServiceConnection::new(name.clone(), source, tuning)?);
         let limits = Limits {
             short_sockets: MOST_SOCKETS,
             ..Limits::default()
         };
         let pool = Pool::new(Arc::clone(&connection), limits, self.metrics.clone());
-        let gate =
-            ServiceGate::new(published.clone(), pool, self.front).with_context(|| format!("service `{name}`"))?;
-        Ok((Arc::new(gate), connection))
+        let gate = Arc::new(ServiceGate::new(published.clone(), pool, self.front)?);
+        Ok(Made { gate, connection, pods })
+    }
+
+    /// Why no annotation gets this host.
+    fn refused(&self, host: &HostName) -> Option<String> {
+        if self.sites.has(host) {
+            return Some(format!(
+                "`{host}` leads to the gateway itself or to a cluster: take another host"
+            ));
+        }
+        let has_origin = self.front.origin_of(host).is_some();
+        (!has_origin).then(|| NotServed::NoOrigin(host.clone()).to_string())
     }
 
     fn has_a_host_of_its_own(&self, published: &Published) -> anyhow::Result<()> {
@@ -241,8 +416,8 @@ impl Publisher {
     }
 
     async fn reread(&self) {
-        for (name, (_, connection)) in &self.connections {
-            let (name, connection) = (name.clone(), Arc::clone(connection));
+        for (name, made) in &self.connections {
+            let (name, connection) = (name.clone(), Arc::clone(&made.connection));
             let read = tokio::task::spawn_blocking(move || connection.refresh()).await;
             if let Ok(Err(error)) = read {
                 tracing::warn!(service = %name, error = chain(&error), "certificates of a service cannot be read; the old ones stay");
@@ -251,8 +426,27 @@ impl Publisher {
     }
 }
 
+/// What the rules about services consist of: the files as a whole, and each Service that its owner publishes.
+fn entries(files: &RuleFiles, services: &Services) -> Vec<Arc<Entry>> {
+    let of_files = Entry {
+        name: "rule files".to_owned(),
+        content: short_digest([files.digest.as_bytes()]),
+    };
+    let annotated = services.iter().filter_map(|published| {
+        let is_of_files = files.policy.services.named(published.name().as_str()).is_some();
+        let UpstreamPlace::Kubernetes(service) = published.upstream().place() else {
+            return None;
+        };
+        (!is_of_files).then(|| Entry {
+            name: format!("annotated Service {service}"),
+            content: short_digest([format!("{published:?}").as_bytes()]),
+        })
+    });
+    std::iter::once(of_files).chain(annotated).map(Arc::new).collect()
+}
+
 /// How a service is reached, as its document says.
-fn source(published: &Published) -> anyhow::Result<ServiceSource> {
+fn source(published: &Published, pods: Option<watch::Receiver<Endpoints>>) -> anyhow::Result<ServiceSource> {
     let upstream = published.upstream();
     let place = match upstream.place() {
         UpstreamPlace::Url(url) => ServicePlace::Servers(vec![url.to_string()]),
@@ -261,7 +455,10 @@ fn source(published: &Published) -> anyhow::Result<ServiceSource> {
             url: upstream.asked_as(),
         },
         UpstreamPlace::Ingress => anyhow::bail!("an ingress forwards its calls: nothing is sent there from here"),
-        UpstreamPlace::Kubernetes(_) => anyhow::bail!("its pods cannot be watched by this gateway yet; name a URL"),
+        UpstreamPlace::Kubernetes(_) => ServicePlace::Pods {
+            url: upstream.asked_as(),
+            endpoints: pods.context("its pods are not watched")?,
+        },
     };
     let tls = upstream.tls();
     let ca_file = tls.and_then(|tls| tls.ca_file.as_ref());
