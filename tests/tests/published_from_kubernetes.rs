@@ -13,6 +13,7 @@ use tests::http::{Answer, plainly};
 use tests::kubectl::Kubectl;
 use tests::left_out::{Lack, left_out};
 use tests::open::replace;
+use tests::person::Person;
 use tests::wait::{PATIENCE, try_until};
 
 const DOCUMENTS: &str = "
@@ -316,6 +317,37 @@ fn n_10_who_annotates_a_service_publishes_it_within_what_a_file_lets_the_namespa
     not_published("any.apps.localhost")?;
     world.says("cart.apps.localhost", 200, "cart")?;
     world.says("web.localhost", 502, UNREACHABLE)?;
+
+    // Whoever writes the gateway's rules sees all of it.
+    let carol = Person::signed_in(&world.gateway, "carol")?;
+    let listed = carol.ok("gatescribe svc ls")?.stdout;
+    for (name, told) in [
+        ("shop-cart", "✔ 1 ready"),
+        ("shop-cart", "the annotations of shop/cart of bench"),
+        (
+            "team-thief",
+            "✖ not published: `cart.apps.localhost` is published by shop/cart",
+        ),
+        ("web", "! 0 ready: the Service shop/web of bench has no pods"),
+    ] {
+        let row = listed.lines().find(|line| line.starts_with(name));
+        ensure!(row.is_some_and(|row| row.contains(told)), "{name} {told}: {listed}");
+    }
+    let refused = carol.types("gatescribe svc show team-thief")?;
+    ensure!(
+        refused.code == 1 && refused.stdout.contains("which is older"),
+        "{refused}"
+    );
+    let tested = carol.ok("gatescribe svc test cart.apps.localhost --get")?;
+    ensure!(tested.stdout.contains("✔ answer      HTTP/1.1 200 OK"), "{tested}");
+    let stranger = carol.types("gatescribe svc test any.apps.localhost")?;
+    ensure!(
+        stranger.code == 1
+            && stranger
+                .stdout
+                .contains("those of others are not looked at: shop, team of bench"),
+        "{stranger}"
+    );
 
     // Its owner moves it, and takes it back.
     world

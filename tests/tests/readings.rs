@@ -25,6 +25,7 @@ fn body_for(target: &str) -> Option<&'static str> {
     match target {
         "/api/v1/users/lock" => Some(r#"{"who":"nobody","reason":"TICKET-1"}"#),
         "/api/v1/erasures?" => Some(r#"{"who":"nobody","classes":["command"],"reason":"TICKET-1"}"#),
+        "/api/v1/service-test" => Some(r#"{"host":"web.example.com","target":"/a?secret=1"}"#),
         _ => None,
     }
 }
@@ -162,6 +163,15 @@ fn each_way_of_reading_leaves_a_record_with_the_query_and_the_number_of_results_
         ("erasures".to_owned(), 200, "listedErasures", "", 0),
         ("erasures?".to_owned(), 404, "lookedForSubject", "user:\"nobody\"", 0),
         ("holds".to_owned(), 200, "listedHolds", "", 0),
+        ("services".to_owned(), 200, "listedServices", "", 0),
+        ("services/web".to_owned(), 404, "viewedService", "web", 0),
+        (
+            "service-test".to_owned(),
+            200,
+            "testedService",
+            "HEAD web.example.com/a",
+            1,
+        ),
     ];
     let mut names = Vec::new();
     for (target, status, what, query, results) in &ways {

@@ -1,8 +1,9 @@
 //! Where a request goes: to a cluster as its impersonator, or to one published service.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use model::chain::chain;
 use model::service::ServiceName;
 use tokio::sync::{Notify, watch};
 
@@ -76,6 +77,7 @@ impl Destination {
                     Way::Socket { path, server } => Dial::Unix { path, server },
                 };
                 let dialled = dial_within(way, &service.identity, (security, service.protocol), &service.tuning).await;
+                service.note(dialled.as_ref().err());
                 dialled
             }
         }
@@ -167,6 +169,8 @@ pub struct ServiceConnection {
     protocol: ServiceProtocol,
     identity: Identity,
     tuning: Tuning,
+    /// Why the last dial failed.
+    trouble: Mutex<Option<Arc<str>>>,
 }
 
 #[derive(Debug)]
@@ -210,6 +214,7 @@ impl ServiceConnection {
             protocol,
             identity: Identity::load(authorities, certificate, Arc::new(Notify::new()))?,
             tuning,
+            trouble: Mutex::default(),
         })
     }
 
@@ -234,6 +239,17 @@ impl ServiceConnection {
             }
             Way::Socket { .. } => Ok(vec![Peer::Unix]),
         }
+    }
+
+    /// Why the last dial failed, with its causes; none once one succeeds.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Arc<str>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, error: Option<&ReachError>) {
+        let told = error.map(|error| chain(error).into());
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = told;
     }
 
     /// Reads the certificate files again, now. Blocking.

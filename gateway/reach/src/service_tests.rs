@@ -198,6 +198,27 @@ async fn a_connection_leads_to_a_pod_as_long_as_it_is_dialled() {
     assert!(destination.has(Peer::Unix));
 }
 
+#[tokio::test]
+async fn why_the_last_dial_failed_is_known_until_one_succeeds() {
+    let (says, service) = pods("http://localhost");
+    says.send_replace(Endpoints {
+        trouble: Some("none of its pods is ready".into()),
+        ..known(&[], &[])
+    });
+    assert_eq!(service.trouble(), None);
+    let destination = Destination::from(std::sync::Arc::clone(&service));
+    destination.dial(Security::Either).await.unwrap_err();
+    let told = service.trouble().unwrap();
+    assert_eq!(
+        &*told,
+        "no pod of `localhost` takes a connection: none of its pods is ready"
+    );
+    let at = listener().await;
+    says.send_replace(known(&[&at.to_string()], &[]));
+    destination.dial(Security::Either).await.unwrap();
+    assert_eq!(service.trouble(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dial_waits_a_moment_for_the_first_word_about_pods_and_then_says_what_is_wrong() {
     let (says, service) = pods("http://web.shop.svc");

@@ -23,6 +23,7 @@ mod new_file;
 mod reason;
 mod resources;
 pub(crate) mod served;
+mod services;
 mod session;
 mod sessions;
 mod signals;
@@ -142,6 +143,9 @@ pub(crate) enum ClientCommand {
     /// List, play, watch and end sessions in pods.
     #[command(subcommand)]
     Session(sessions::SessionCommand),
+    /// List, show and test published services.
+    #[command(subcommand)]
+    Svc(services::ServiceCommand),
     /// Lock users out and let them in again.
     #[command(subcommand)]
     User(users::UserCommand),
@@ -303,6 +307,7 @@ pub(crate) fn run(command: ClientCommand, whole: impl FnOnce() -> clap::Command)
         ClientCommand::Audit(command) => audit::run(&command),
         ClientCommand::Evidence(command) => evidence::run(&command),
         ClientCommand::Session(command) => sessions::run(&command),
+        ClientCommand::Svc(command) => services::run(&command),
         ClientCommand::User(command) => users::run(&command),
         ClientCommand::Hold(command) => erasures::run(&command),
         ClientCommand::Completion { shell } => Ok(about::completion(shell, whole())),

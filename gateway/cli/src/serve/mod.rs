@@ -581,6 +581,10 @@ fn audit_api(config: &Config, made: &Made) -> anyhow::Result<axum::Router> {
                 store: Arc::clone(&books.store),
             },
         }),
+        services: Arc::new(services::Told {
+            standing: made.published.clone(),
+            side: made.services.clone(),
+        }),
         opener: Arc::new(part_keys::StoredKeys {
             store: Arc::clone(&books.store),
         }),

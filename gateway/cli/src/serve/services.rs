@@ -7,6 +7,8 @@
 
 mod clusters;
 mod standing;
+mod told;
+mod trial;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use self::clusters::Clusters;
 pub(super) use self::clusters::has_clusters_of;
 pub(super) use self::standing::Standing;
+pub(super) use self::told::Told;
 use super::cluster::Joined;
 use super::outline::{Entry, PolicySet};
 use super::recorder::{self, short_digest};

@@ -7,6 +7,7 @@
 //! - `GET /api/v1/can?verb=&resource=&…`, or of a service `?host=&method=&path=&public=` → [`CanAnswer`]
 //! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
 //! - `GET /api/v1/sessions…`, see [`sessions`]
+//! - `GET /api/v1/services…`, `POST /api/v1/service-test`, see [`services`]
 //! - `GET …/audit/records/{id}/receipt`, `GET /api/v1/ledger/…`, see [`proof`]
 //! - `GET /api/v1/evidence?q=&since=&until=&sample=&seed=`, see `evidence.rs`
 //! - `/api/v1/erasures…`, `/api/v1/holds…`, see [`erasures`]
@@ -33,6 +34,7 @@ pub mod proof;
 mod read;
 mod records;
 mod rights;
+pub mod services;
 pub mod sessions;
 pub mod tail;
 pub mod users;
@@ -101,6 +103,8 @@ pub struct ApiParts {
     pub events: Arc<dyn Recorder>,
     /// Sessions under way, and recordings.
     pub sessions: Arc<dyn Sessions>,
+    /// Published services.
+    pub services: Arc<dyn services::Published>,
     /// Opens what stands sealed beside records.
     pub opener: Arc<dyn OpensParts>,
     /// Proves what is in the ledger.
@@ -214,6 +218,9 @@ fn routes(api: Api) -> Router {
         .route("/api/v1/sessions/{id}", get(sessions::show))
         .route("/api/v1/sessions/{id}/recording", get(sessions::recording))
         .route("/api/v1/sessions/{id}/end", post(sessions::end))
+        .route("/api/v1/services", get(services::list))
+        .route("/api/v1/services/{name}", get(services::show))
+        .route("/api/v1/service-test", post(services::test))
         .route("/api/v1/users/locks", get(users::list))
         .route("/api/v1/users/lock", post(users::lock))
         .route("/api/v1/users/unlock", post(users::unlock))

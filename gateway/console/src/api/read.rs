@@ -56,6 +56,12 @@ pub enum AuditAct {
     ListedHolds,
     /// Was told which records they may read, and an auditor who else may.
     AskedRights,
+    /// Looked at the list of published services.
+    ListedServices,
+    /// Looked at one of them.
+    ViewedService,
+    /// Had the gateway call one, with nobody's credential.
+    TestedService,
 }
 
 impl AuditAct {
@@ -85,6 +91,9 @@ impl AuditAct {
             Self::ListedErasures => "listedErasures",
             Self::ListedHolds => "listedHolds",
             Self::AskedRights => "askedRights",
+            Self::ListedServices => "listedServices",
+            Self::ViewedService => "viewedService",
+            Self::TestedService => "testedService",
         }
     }
 
@@ -92,7 +101,7 @@ impl AuditAct {
     #[must_use]
     pub const fn method(self) -> &'static str {
         match self {
-            Self::LookedForUser | Self::LookedForSubject => "POST",
+            Self::LookedForUser | Self::LookedForSubject | Self::TestedService => "POST",
             Self::Searched
             | Self::Viewed
             | Self::TookReceipt
@@ -112,7 +121,9 @@ impl AuditAct {
             | Self::ListedLocks
             | Self::ListedErasures
             | Self::ListedHolds
-            | Self::AskedRights => "GET",
+            | Self::AskedRights
+            | Self::ListedServices
+            | Self::ViewedService => "GET",
         }
     }
 
@@ -135,6 +146,9 @@ impl AuditAct {
             Self::LookedForSubject | Self::ListedErasures => "/api/v1/erasures",
             Self::ListedHolds => "/api/v1/holds",
             Self::AskedRights => "/api/v1/audit/can",
+            Self::ListedServices => "/api/v1/services",
+            Self::ViewedService => "/api/v1/services/{name}",
+            Self::TestedService => "/api/v1/service-test",
         }
     }
 }
@@ -275,6 +289,9 @@ impl AuditRead {
             AuditAct::ListedErasures => format!("listed the erasures that are asked for: {results} shown"),
             AuditAct::ListedHolds => format!("listed the legal holds: {results} shown"),
             AuditAct::AskedRights => format!("asked which records they may read: {results} roles told"),
+            AuditAct::ListedServices => format!("listed the published services: {results} shown"),
+            AuditAct::ViewedService => format!("viewed service `{what}`: {results} shown"),
+            AuditAct::TestedService => format!("tested a service by `{what}`, with nobody's credential"),
         }
     }
 }

@@ -254,7 +254,9 @@ impl Rule {
         }
     }
 
-    fn reaches_some(&self, call: &ServiceCall<'_>) -> bool {
+    /// Whether it is about some of the calls that [`ServiceCall::any`] stands for, whoever makes them and whatever its condition says.
+    #[must_use]
+    pub fn reaches_some(&self, call: &ServiceCall<'_>) -> bool {
         self.services.iter().any(|reached| reached.reaches_some(call))
     }
 

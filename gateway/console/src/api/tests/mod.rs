@@ -35,7 +35,7 @@ const START: i64 = 1_795_000_000;
 
 #[derive(Default)]
 pub(super) struct Notes {
-    reads: Mutex<Vec<AuditRead>>,
+    pub(super) reads: Mutex<Vec<AuditRead>>,
     pub(super) fails: AtomicBool,
     wrote: tokio::sync::Notify,
     /// Where readings are written down besides.
@@ -123,6 +123,7 @@ pub(super) struct World {
     pub(super) locks: Arc<users::tests::Refreshed>,
     pub(super) erases: Arc<erasures::tests::Steps>,
     pub(super) signed: Arc<proof::tests::Signed>,
+    pub(super) services: Arc<services::tests::OneService>,
     mint: Mint,
     router: Router,
     pub(super) api: Api,
@@ -167,6 +168,8 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
     let locks = Arc::new(users::tests::Refreshed::new(&store, &events));
     let erases = Arc::new(erasures::tests::Steps::new(&store));
     let signed = Arc::new(proof::tests::Signed::new(&ledger));
+    let services: Arc<services::tests::OneService> = Arc::default();
+    assert!(services.notes.set(notes.clone()).is_ok());
     let parts = ApiParts {
         keys: Arc::new(GatewayKeys::new(&url, signing, &[]).unwrap()),
         store: store.clone(),
@@ -176,6 +179,7 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
         explain: Arc::new(Decides),
         events: events.clone(),
         sessions: sessions.clone(),
+        services: services.clone(),
         opener: Arc::new(Keys),
         proves: signed.clone(),
         locks: locks.clone(),
@@ -198,6 +202,7 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
         locks,
         erases,
         signed,
+        services,
         mint,
         router: routes(Arc::clone(&api)),
         api,
