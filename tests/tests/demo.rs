@@ -86,7 +86,7 @@ fn the_whole_story_is_as_promised_with_kubectl_and_without() -> anyhow::Result<(
         let surroundings = Surroundings::new(kubectl)?;
         let told = run(surroundings.demo(&["--script"])?, "", PATIENCE)?;
         assert_eq!(told.code, 0, "{told}");
-        assert!(told.stderr.contains("✔ all 11 steps were as promised"), "{told}");
+        assert!(told.stderr.contains("✔ all 13 steps were as promised"), "{told}");
         assert_eq!(told.stdout.contains("$ kubectl get"), kubectl, "{told}");
         assert_eq!(surroundings.left_in_the_end()?, Vec::<String>::new());
     }
@@ -135,25 +135,44 @@ fn every_line_that_it_prints_can_be_run() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_sample_service_is_where_it_is_said_to_be_and_said_to_be_plain() -> anyhow::Result<()> {
+fn the_sample_service_is_behind_the_sign_in_and_its_own_address_is_said_to_ask_nobody() -> anyhow::Result<()> {
     let _usual = USUAL_PORTS.read().unwrap_or_else(PoisonError::into_inner);
     let demo = Demo::start(Surroundings::new(false)?, &[])?;
     let said = demo.said();
     let line = said.iter().position(|line| line.contains("sample service"));
-    let [line, note] = line
-        .and_then(|line| said.get(line..line + 2))
-        .expect("the line and its note")
+    let [line, note, own] = line
+        .and_then(|line| said.get(line..line + 3))
+        .expect("the line and its notes")
     else {
-        unreachable!("two lines");
+        unreachable!("three lines");
     };
-    assert!(note.contains("not behind the gateway's sign-on yet"), "{note}");
-    let url = line.split_whitespace().last().expect("an address");
-    let address: SocketAddr = url.strip_prefix("http://").expect("a URL").parse()?;
-    assert!(address.ip().is_loopback(), "{line}");
-    let page = Browser::default().request("GET", url, "")?;
+    assert!(note.contains("behind the same sign-in"), "{note}");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let url = words(line)
+        .into_iter()
+        .find(|word| word.starts_with("http://shop.localhost:"))
+        .expect("an address");
+    let deep = format!("{url}/cart?item=7");
+
+    // Who has not signed in is asked who they are, and comes back to what they asked for.
+    let mut browser = Browser::default();
+    let asked = browser.open(&deep, "stop:")?;
+    assert!(asked.url.contains("/authorize?"), "{asked:?}");
+    let page = browser.open(&format!("{}&login_hint=alice&prompt=none", asked.url), "stop:")?;
+    assert_eq!((page.status, page.url.as_str()), (200, deep.as_str()), "{}", page.body);
+    let body = page.body.to_lowercase();
+    assert!(
+        body.contains("alice@demo.example") && body.contains("x-gatescribe-assertion"),
+        "{body}"
+    );
+
+    let own = words(own).pop().expect("an address");
+    let address: SocketAddr = own.strip_prefix("http://").expect("a URL").parse()?;
+    assert!(address.ip().is_loopback(), "{own}");
+    let page = Browser::default().request("GET", &own, "")?;
     assert_eq!(page.status, 200, "{}", page.body);
     assert!(
-        page.body.contains("These are the headers that reached it"),
+        page.body.contains("These are the headers that reached it") && !page.body.contains("alice"),
         "{}",
         page.body
     );

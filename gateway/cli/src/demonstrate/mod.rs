@@ -141,7 +141,7 @@ struct Parts {
     ports: Ports,
     files: Files,
     people: People,
-    /// A page that is not behind the gateway yet.
+    /// A page that is published behind the gateway.
     service: demo::Listening,
     gateway: Gateway,
     history: Option<Written>,
@@ -223,7 +223,14 @@ impl Parts {
             // The history is of the embedded world; beside a real one it would only confuse.
             Behind::Real(borrowed) => (None, borrowed.configured().clone(), borrowed::PREFIX),
         };
-        let config = world::configuration(folder.path(), &ports, &people, &files, &configured, prefix)?;
+        let config = world::configuration(
+            folder.path(),
+            &ports,
+            &people,
+            &files,
+            (&configured, prefix),
+            service.address(),
+        )?;
         for address in [ports.gateway, ports.kubernetes, ports.admin] {
             ports.give(address);
         }

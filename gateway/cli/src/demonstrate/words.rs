@@ -82,8 +82,12 @@ fn parts(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
         ("Kubernetes API", api),
         ("gateway", format!("http://{} to sign in", facts.gateway)),
         ("", format!("https://{} for kubectl", facts.kubernetes)),
-        ("sample service", format!("http://{}", facts.service)),
-        ("", "plain: not behind the gateway's sign-on yet".to_owned()),
+        (
+            "sample service",
+            format!("http://{}:{} in a browser", super::world::SHOP, facts.gateway.port()),
+        ),
+        ("", "behind the same sign-in: it is told who asks".to_owned()),
+        ("", format!("its own address asks nobody: http://{}", facts.service)),
         ("ledger", history),
     ]
 }

@@ -84,16 +84,17 @@ pub(super) fn configuration(
     ports: &Ports,
     people: &People,
     files: &Files,
-    cluster: &Value,
-    prefix: &str,
+    (cluster, prefix): (&Value, &str),
+    service: SocketAddr,
 ) -> anyhow::Result<config::Config> {
     let secret = written(folder, "client-secret", &people.secret)?;
+    let rules = written(folder, "services.yaml", &published(service))?;
     let text = json!({
         "apiVersion": "gatescribe.dev/v1",
         "url": format!("http://{}", ports.gateway),
         "dataDir": folder.join("data"),
         "listeners": [
-            { "name": "gateway", "address": ports.gateway.to_string(), "serves": ["gateway"] },
+            { "name": "gateway", "address": ports.gateway.to_string(), "serves": ["gateway", "services"] },
             { "name": "kubernetes", "address": ports.kubernetes.to_string(), "serves": ["kubernetes"],
               "tls": { "certFile": files.cert, "keyFile": files.key, "caFile": files.ca } },
         ],
@@ -103,10 +104,33 @@ pub(super) fn configuration(
             "clientSecret": format!("${{file:{}}}", secret.display()),
             "claims": { "userPrefix": prefix, "groupPrefix": prefix },
         }] },
+        "policy": { "rules": [rules] },
         "clusters": [cluster],
     });
     config::parse("the demo's configuration", &text.to_string())
         .map_err(|problems| anyhow::anyhow!("{}", problems.for_a_person(false, 100)))
+}
+
+/// The host under which the sample service is published: browsers find names below `localhost` on this machine.
+pub(super) const SHOP: &str = "shop.localhost";
+
+/// The sample service behind the sign-in, for everybody who has signed in.
+fn published(service: SocketAddr) -> String {
+    format!(
+        "apiVersion: gatescribe.dev/v1
+kind: Service
+metadata: {{name: shop}}
+spec: {{hosts: [{SHOP}], upstream: {{url: 'http://{service}'}}, identityHeaders: {{user: X-Remote-User}}}}
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: {{name: shop-for-everybody}}
+spec:
+  effect: allow
+  subjects: {{groups: ['*']}}
+  services: [{{hosts: [{SHOP}], methods: ['*'], paths: ['/*']}}]
+"
+    )
 }
 
 /// Writes a secret into the folder and says where it is.

@@ -63,6 +63,21 @@ pub(super) fn steps(gateway: &str, kubectl: bool) -> Vec<Step> {
                 "(sample)",
             ],
         ),
+        carol(
+            "gatescribe svc ls",
+            &["shop.localhost", "http://127.0.0.1:", "✔", "rule files"],
+        )
+        .remarked("a service behind the same sign-in: where it is, and who may"),
+        carol(
+            "gatescribe svc test shop.localhost --as alice@demo.example --group dev",
+            &[
+                "alice@demo.example may",
+                "shop-for-everybody",
+                "in clear text",
+                "✔ answer",
+                "200 OK",
+            ],
+        ),
     ]);
     steps
 }
