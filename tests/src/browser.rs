@@ -74,14 +74,6 @@ impl Browser {
         bail!("{url} redirects without end")
     }
 
-    /// What it would send as `Cookie` to `authority` (`HOST:PORT`).
-    #[must_use]
-    pub fn cookies(&self, authority: &str) -> String {
-        let jar = self.cookies.get(authority).into_iter().flatten();
-        let pairs: Vec<String> = jar.map(|(name, value)| format!("{name}={value}")).collect();
-        pairs.join("; ")
-    }
-
     /// Sends one request; `form` is a form's body.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `can` of a published service: the question is read as a request is, and answered by the evaluator and the rules that decide requests.
 
 use access::decide::{ServiceQuery, decide_service};
-use access::rule::{NamespaceLabels, ServiceCall, Situation};
+use access::rule::{NamespaceLabels, Situation};
 use console::api::{AskedService, Asking, CanAnswer, CannotExplain};
 use model::request::Target;
 use model::service::HostName;
@@ -38,13 +38,7 @@ pub(super) fn judge(
         };
         return Ok(no(&refusal, policy));
     };
-    let call = ServiceCall {
-        service: service.name(),
-        namespace: "",
-        host: &host,
-        method: &asked.method,
-        path: &path,
-    };
+    let call = service.call(&host, &asked.method, &path);
     let who = Some(asking).filter(|_| !asked.public);
     let situation = Situation {
         now,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use access::decide::{ServiceQuery, decide_service};
-use access::rule::{HostSpec, NamespaceLabels, Published, ServiceCall, Situation, UpstreamPlace, UpstreamProtocol};
+use access::rule::{HostSpec, NamespaceLabels, Published, Situation, UpstreamPlace, UpstreamProtocol};
 use console::api::services::{Published as Asked, ServiceList, Step, Trial};
 use futures::future::BoxFuture;
 use model::request::Target;
@@ -82,9 +82,8 @@ impl Told {
     fn rules(&self, published: &Published) -> Vec<String> {
         let rules = Arc::clone(&self.side.station.rules().borrow());
         let path = published.path();
-        let reaches = |host: &HostName, rule: &access::rule::Rule| {
-            rule.reaches_some(&ServiceCall::any(published.name(), "", host, &path))
-        };
+        let reaches =
+            |host: &HostName, rule: &access::rule::Rule| rule.reaches_some(&published.call(host, "", &path).any());
         let all = rules.rules.rules().iter();
         let found = all.filter(|rule| published.hosts().iter().any(|host| reaches(host, rule)));
         found.map(|rule| rule.as_ref(None).to_string()).collect()
@@ -133,13 +132,7 @@ impl Told {
             Ok(subject) => subject,
             Err(why) => return step("access", false, format!("nobody can be called so: {why}")),
         };
-        let call = ServiceCall {
-            service: published.name(),
-            namespace: "",
-            host: &asked.host,
-            method: asked.method.as_str(),
-            path,
-        };
+        let call = published.call(&asked.host, asked.method.as_str(), path);
         let labels = NamespaceLabels::new();
         let now = super::super::now();
         let situation = Situation {

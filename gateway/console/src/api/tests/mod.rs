@@ -1,6 +1,6 @@
 //! The API over a real ledger in a temporary folder, with real sessions and tokens. Nothing sleeps: the ledger wakes.
 
-mod services;
+mod at_services;
 mod tails;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
