@@ -336,6 +336,8 @@ fn story(world: &World) -> anyhow::Result<()> {
     ];
     let good = world.ask(("GET", "/other"), &forged)?;
     ensure!(good.status == 200, "{good:?}\n{}", world.ingress.log_end());
+    // What is said is for the service alone.
+    ensure!(!good.head.to_lowercase().contains("gatescribe-"), "{good:?}");
     let arrived = world.web.take_arrived();
     let fields = arrived
         .iter()

@@ -411,3 +411,26 @@ async fn the_end_of_a_call_is_counted_by_its_own_gap_alone() {
     let (none, one) = (serde_json::json!({}), serde_json::json!({ "answered": 1 }));
     assert_eq!(ends, [(&none, &1.into()), (&one, &0.into())]);
 }
+
+/// Whoever is told yes forwards by itself: nothing could be counted in the place of the record. A disk that fails between the writing and the sync is no record either.
+#[tokio::test]
+async fn promise_4_no_ingress_is_told_yes_without_a_record_whatever_lets_other_calls_go_on() {
+    let refused = |told: Result<_, Refusal>| matches!(told, Err(Refusal::LedgerRefuses(_)));
+    for mode in [FailMode::Bounded, FailMode::Open] {
+        let world = World::new(chosen(mode, mode)).await;
+        let trail = world.trail("al", Method::GET, PODS, None);
+        assert!(world.driven(world.station.verdict(&trail)).await.is_ok());
+        world.fills_up();
+        assert!(refused(world.driven(world.station.verdict(&trail)).await), "{mode:?}");
+        world.has_room();
+        world.tends().await;
+        assert!(world.driven(world.station.verdict(&trail)).await.is_ok(), "{mode:?}");
+        world.ledger_disk.fail_after(0, Fault::Crash);
+        assert!(refused(world.driven(world.station.verdict(&trail)).await), "{mode:?}");
+        assert_eq!(
+            world.counted(),
+            ByClass::default(),
+            "{mode:?}: it is nothing that went on"
+        );
+    }
+}
