@@ -456,20 +456,29 @@ fn calls_of_services_are_none_of_the_cluster_s() {
 #[test]
 fn a_verdict_never_counts_as_coverage() {
     let mut known = calls(&["a"]);
-    for (seq, (id, kind, cluster)) in [
-        (10, ("v", RecordKind::Verdict, json!(null))),
-        (11, ("w", RecordKind::Verdict, json!("prod"))),
-        (12, ("x", RecordKind::Refusal, json!("prod"))),
+    // The kind alone keeps it out, and what it says of its source alone.
+    for (seq, (id, kind, cluster, source)) in [
+        (10, ("v", RecordKind::Verdict, json!(null), json!("verdict"))),
+        (11, ("w", RecordKind::Verdict, json!("prod"), json!(null))),
+        (12, ("x", RecordKind::Refusal, json!("prod"), json!("verdict"))),
+        (13, ("y", RecordKind::Access, json!("prod"), json!("verdict"))),
     ] {
         let mut verdict = begins(id, 1);
-        (verdict["cluster"], verdict["source"]) = (cluster, json!("verdict"));
+        (verdict["cluster"], verdict["source"]) = (cluster, source);
         known.push(seq, kind, verdict.to_string().as_bytes());
     }
     assert_eq!((known.len(), known.unreadable()), (1, 0));
-    let told = report(&known, framed(vec![event("a", 0), event("v", 1), event("w", 2)]));
+    let told = report(
+        &known,
+        framed(vec![event("a", 0), event("v", 1), event("w", 2), event("y", 3)]),
+    );
     assert_eq!(
         problems(&told),
-        [("v", &Problem::NotInLedger), ("w", &Problem::NotInLedger)],
+        [
+            ("v", &Problem::NotInLedger),
+            ("w", &Problem::NotInLedger),
+            ("y", &Problem::NotInLedger)
+        ],
         "it vouches for nothing that was done"
     );
     assert_eq!((told.joined, told.coverage.all.through), (1, 1));
