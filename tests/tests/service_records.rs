@@ -4,8 +4,11 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
-use tests::http::plainly;
+use tests::http::{Client, plainly};
 use tests::person::Person;
+use tests::pki::Ca;
+use tests::ports::Port;
+use tests::process::Folder;
 use tests::wait::{PATIENCE, try_until};
 
 /// One service on a host, for developers; its pictures are for everybody, and nobody deletes.
@@ -18,16 +21,89 @@ fn documents(upstream: &str) -> String {
     };
     format!(
         "apiVersion: gatescribe.dev/v1\nkind: Service\nmetadata: {{ name: web }}\nspec:\n  hosts: [web.localhost]\n  upstream: \
-         {{ url: '{upstream}' }}\n{}{}{}",
+         {{ {upstream} }}\n{}{}{}",
         rule("developers", "allow", "groups: [dev]", "'*'", "/*"),
         rule("pictures", "allow", "public: true", "GET", "/pictures/*"),
         rule("nobody-deletes", "forbid", "groups: ['*']", "DELETE", "/*"),
     )
 }
 
+fn at(web: &FakeApiServer) -> String {
+    format!("url: '{}'", web.upstream().server)
+}
+
 fn acts(found: &Value) -> Vec<&str> {
     let rows = found["records"].as_array().into_iter().flatten();
     rows.filter_map(|row| row["act"].as_str()).collect()
+}
+
+const SECRET: &str = "b3ZlciB0aGUgaGlsbHMgYW5kIGZhciBhd2F5";
+
+#[test]
+fn what_an_ingress_asked_about_is_told_as_a_verdict_and_by_whom() -> anyhow::Result<()> {
+    let (cluster, files, port) = (FakeApiServer::start()?, Folder::new("verdicts")?, Port::reserve()?);
+    let ca = Ca::new("verdicts")?;
+    let own = ca.server(&["127.0.0.1"])?;
+    let write = |name: &str, text: &str| files.write(name, text).map(|path| path.display().to_string());
+    let options = Options {
+        identity: Some(json!({ "providers": [{ "acceptAudiences": ["kubernetes"] }] })),
+        more: Some(json!({
+            "listeners": [{}, {}, {
+                "name": "verdict", "address": port.address().to_string(), "serves": ["verdict"],
+                "tls": { "certFile": write("verdict.crt", &own.certificate)?, "keyFile": write("verdict.key", &own.key)? },
+            }],
+            "forwardAuth": { "peers": [{ "name": "edge", "secretFiles": [write("edge.secret", SECRET)?] }] },
+        })),
+        ..Options::ruled(documents("ingress: true"))
+    };
+    let gateway = Gateway::before(&cluster.upstream(), &options)?;
+    let [alice] = Person::all_signed_in(&gateway, ["alice"])?;
+    let token = format!("Bearer {}", gateway.provider.raw_token("alice")?);
+    let ingress = Client::new(port.address(), ca.certificate(), None)?;
+    for (method, path, status) in [("GET", "/deep/link", 200), ("DELETE", "/deep/link", 403)] {
+        let told = [
+            ("X-Gatescribe-Ingress-Secret", SECRET),
+            ("Authorization", token.as_str()),
+            ("X-Original-Method", method),
+            ("X-Original-Host", "web.localhost"),
+            ("X-Original-URL", path),
+            ("X-Original-Address", "192.0.2.7"),
+        ];
+        let answer = ingress.get("/auth/nginx", &told)?;
+        ensure!(answer.status == status, "{answer:?}");
+    }
+    let line = "gatescribe audit search source:verdict ip:192.0.2.7";
+    let found = try_until("both are found", PATIENCE, || {
+        let found = alice.ok(&format!("{line} -o json"))?.json()?;
+        ensure!(acts(&found).len() == 2, "{found:#}");
+        Ok(found)
+    })?;
+    ensure!(
+        acts(&found) == ["DELETE web.localhost/deep/link", "GET web.localhost/deep/link"],
+        "{found:#}"
+    );
+    let table = alice.ok(line)?.stdout;
+    ensure!(
+        table.contains("✔ allowed (verdict)") && table.contains("✖ refused 403 Forbidden (verdict)"),
+        "{table}"
+    );
+    for (row, words) in [
+        (0, "AccessRule nobody-deletes forbids it."),
+        (1, "AccessRule developers allows it."),
+    ] {
+        let id = found["records"][row]["id"].as_str().context("an id")?;
+        let why = alice.ok(&format!("gatescribe why {id}"))?.stdout;
+        ensure!(
+            why.contains(words) && why.contains("asked by the ingress edge from 127.0.0.1, which forwards by itself"),
+            "{why}"
+        );
+    }
+    let told = alice.ok("gatescribe can GET https://web.localhost/deep/link")?.stdout;
+    ensure!(
+        told.contains("AccessRule developers"),
+        "an ingress is told the same: {told}"
+    );
+    Ok(())
 }
 
 const KEY: &str = "T0a8Kd72Lq9xWv3mZpR5sYbN";
@@ -37,7 +113,7 @@ fn a_webhooks_key_is_in_no_record_and_who_may_see_details_is_shown_the_whole_pat
     let (cluster, web) = (FakeApiServer::start()?, FakeApiServer::start()?);
     let options = Options {
         identity: Some(json!({ "providers": [{ "acceptAudiences": ["kubernetes"] }] })),
-        ..Options::ruled(documents(&web.upstream().server))
+        ..Options::ruled(documents(&at(&web)))
     };
     let gateway = Gateway::before(&cluster.upstream(), &options)?;
     let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
@@ -93,7 +169,7 @@ fn what_was_done_at_services_is_found_explained_and_asked_about_by_commands_alon
     let (cluster, web) = (FakeApiServer::start()?, FakeApiServer::start()?);
     let options = Options {
         identity: Some(json!({ "providers": [{ "acceptAudiences": ["kubernetes"] }] })),
-        ..Options::ruled(documents(&web.upstream().server))
+        ..Options::ruled(documents(&at(&web)))
     };
     let gateway = Gateway::before(&cluster.upstream(), &options)?;
     let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;

@@ -72,12 +72,19 @@ async fn last(api: &Api, asker: &Asker) -> Result<Row, Refused> {
 /// The decision in sentences.
 fn words(row: &Row) -> Vec<String> {
     let mut said = vec![verdict(row)];
+    // An allowed call that nobody made is no call, and one that was made passed by.
+    let is_said_alone = row.source == "verdict";
+    if is_said_alone {
+        said.push(
+            "An ingress asked for that, and forwards by itself: what became of the call is not known here.".to_owned(),
+        );
+    }
     let outcome = row.outcome.as_ref();
     said.extend(outcome.and_then(|outcome| outcome.why.clone()));
     said.extend(
         row.note
             .iter()
-            .filter(|_| row.refused)
+            .filter(|_| row.refused || is_said_alone)
             .map(|note| format!("The gateway noted: {note}.")),
     );
     if let Some(effective) = &row.effective {

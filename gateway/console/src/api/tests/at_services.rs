@@ -99,8 +99,12 @@ async fn why_of_what_workloads_did_for_somebody_names_them_and_is_theirs_to_ask(
     ] {
         let (_, why) = world.get(&token, &format!("/api/v1/why/{id}")).await;
         assert_eq!(
-            (&why["words"][0], &why["words"][1]),
-            (&json!("The gateway allowed it."), &json!(words))
+            (&why["words"][0], &why["words"][1], &why["words"][2]),
+            (
+                &json!("The gateway allowed it."),
+                &json!("An ingress asked for that, and forwards by itself: what became of the call is not known here."),
+                &json!(words)
+            )
         );
     }
     for (query, ids) in [
