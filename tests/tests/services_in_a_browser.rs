@@ -341,7 +341,7 @@ fn n_09_one_sign_out_ends_everything_of_this_browser_and_nothing_of_anybody_else
         tab.go(&world.at(service, "/")?)?;
         tab.says("Who are you?")?;
     }
-    // The provider has told the gateway before it let the browser go; a handle that is used twice would prove nothing.
+    // Once: a handle that is used twice would prove nothing.
     let refused = world
         .gateway
         .renew(&login.handle, "bench")

@@ -75,7 +75,10 @@ pub(crate) async fn page(State(app): State<App>, caller: Caller) -> Response {
         ))
         .text("Signing out ends that for the gateway and for every service that you opened in it.")
         .buttons("/logout", ("confirm", "yes"), &[("yes", "Sign out")])
-        .small("Terminals are signed out with it where your provider tells the gateway; `gatescribe logout` does it anyway.")
+        .small(match session.provider_sid {
+            Some(_) => "Terminals that you signed in by this browser are signed out, too.",
+            None => "Terminals stay signed in; `gatescribe logout` ends that.",
+        })
         .leads_to(app.parts.issuers.providers().iter().map(|provider| provider.origin()))
         .into_response()
 }
@@ -118,6 +121,7 @@ async fn end_browser_session(app: &App, caller: &Caller) -> Result<Response, Una
         None => home,
         Some(session) => {
             let tokens = sign_out(app, caller, &session, app.now()).await?;
+            sign_out_beside(app, caller, &session).await?;
             let provider = provider_of(app, &session);
             let there = provider
                 .as_deref()
@@ -160,6 +164,33 @@ async fn sign_out(
     let event = SessionEvent::new(What::SignedOut, now, Some(caller)).about(session);
     app.record_after(event.because(EndReason::SignedOut.name(), None)).await;
     Ok(tokens)
+}
+
+/// Whatever else began with the provider's session that this browser leaves: terminals that signed in by it. One sign-out reaches them also where the
+/// provider tells nobody of sign-outs; where it names no session, each is on its own.
+async fn sign_out_beside(app: &App, caller: &Caller, session: &Session) -> Result<(), Unavailable> {
+    let Some(sid) = session.provider_sid.clone() else {
+        return Ok(());
+    };
+    let ended = end_by_session_name(app, session.identity.issuer.clone(), sid).await?;
+    for session in &ended {
+        let event = SessionEvent::new(What::SignedOut, app.now(), Some(caller)).about(session);
+        let note = "with the browser that it signed in by".to_owned();
+        app.record_after(event.because(EndReason::ProviderLogout.name(), note))
+            .await;
+    }
+    Ok(())
+}
+
+/// Ends what an issuer names so; answers which.
+async fn end_by_session_name(app: &App, issuer: String, sid: String) -> Result<Vec<Session>, Unavailable> {
+    let now = app.now();
+    app.store(move |store| {
+        let ids = store.end_by_provider_session(&issuer, &sid, now)?;
+        let sessions = ids.iter().map(|id| store.session(id, now));
+        Ok(sessions.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    })
+    .await
 }
 
 async fn tell_provider(app: &App, session: &Session, tokens: Option<ProviderTokens>) -> &'static str {
@@ -249,16 +280,9 @@ async fn by_session_name(app: &App, caller: &Caller, pairs: Vec<(String, String)
     if !providers.iter().any(|provider| provider.issuer_url() == issuer) {
         return Err(Refused::request("iss is no provider of this gateway"));
     }
-    let (issuer, sid, now) = (issuer.to_owned(), sid.to_owned(), app.now());
-    let ended = app
-        .store(move |store| {
-            let ids = store.end_by_provider_session(&issuer, &sid, now)?;
-            let sessions = ids.iter().map(|id| store.session(id, now));
-            sessions.collect::<Result<Vec<_>, _>>()
-        })
-        .await?;
-    for session in ended.iter().flatten() {
-        let event = SessionEvent::new(What::SignedOutByProvider, now, Some(caller)).about(session);
+    let ended = end_by_session_name(app, issuer.to_owned(), sid.to_owned()).await?;
+    for session in &ended {
+        let event = SessionEvent::new(What::SignedOutByProvider, app.now(), Some(caller)).about(session);
         let note = "by front-channel logout".to_owned();
         app.record_after(event.because(EndReason::ProviderLogout.name(), note))
             .await;

@@ -79,6 +79,32 @@ async fn a_browser_signs_out_by_a_click_here_and_then_at_the_provider() {
     assert!(replayed.body.contains("You are signed out"), "{}", replayed.body);
 }
 
+/// Also where the provider tells nobody of it.
+#[tokio::test]
+async fn n_09_a_browser_that_signs_out_takes_the_terminals_with_it_that_signed_in_by_it_and_no_others() {
+    let world = world(Setup::One);
+    let handle = |answer: Value| answer["refresh_token"].as_str().unwrap().to_owned();
+    let by_it = handle(world.signed_in().await);
+    *world.idp.claims.lock().unwrap() = json!({"sid": "of-another-browser"});
+    let by_another = handle(world.signed_in().await);
+    *world.idp.claims.lock().unwrap() = json!({"sid": null});
+    let by_nobody_knows = handle(world.signed_in().await);
+    *world.idp.claims.lock().unwrap() = json!({});
+    let mut browser = Browser::new(&world);
+    let away = browser.get("/signin").await.location();
+    let code = world.idp.code_for(&away);
+    browser.come_back(&away, &code).await;
+    let seen = browser.post("/logout", &[("answer", "yes")], "same-origin").await;
+    assert_eq!(seen.status, StatusCode::SEE_OTHER);
+    assert_eq!(world.renew(&by_it, None).await.json()["error"], "invalid_grant");
+    for handle in [by_another, by_nobody_knows] {
+        assert_eq!(world.renew(&handle, None).await.status, StatusCode::OK);
+    }
+    let signed_out = world.events().into_iter().filter(|(what, _)| *what == What::SignedOut);
+    let whys: Vec<_> = signed_out.map(|(_, why)| why).collect();
+    assert_eq!(whys, [Some("signedOut"), Some("providerLogout")]);
+}
+
 /// OIDC-25.
 #[tokio::test]
 async fn only_a_valid_logout_token_ends_sessions_and_only_once() {
