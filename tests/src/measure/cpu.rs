@@ -99,9 +99,15 @@ pub fn keep_around() -> anyhow::Result<()> {
 /// The same command on the measured core.
 #[must_use]
 pub fn on_measured(command: &Command) -> Command {
+    on_core(MEASURED, command)
+}
+
+/// The same command on one of the two cores.
+#[must_use]
+pub fn on_core(core: &str, command: &Command) -> Command {
     let mut pinned = Command::new("taskset");
     pinned
-        .args(["-c", MEASURED])
+        .args(["-c", core])
         .arg(command.get_program())
         .args(command.get_args());
     for (name, value) in command.get_envs() {

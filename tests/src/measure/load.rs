@@ -1,13 +1,13 @@
 //! Load: connections that are kept, one request at a time on each, over TLS. HTTP/1.1 is written by hand, because the
 //! generator shares its core with the upstream and must not be what is measured; HTTP/2 is `h2`.
 
+use super::crew::{Asks, Crew, Proof, Shared};
 use super::world::{self, World};
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -41,6 +41,8 @@ pub struct Load {
     pub http2: bool,
     /// Connections.
     pub connections: usize,
+    /// Each connection comes from an address of its own, as those of pods do.
+    pub apart: bool,
     /// Which requests.
     pub plan: Plan,
     /// Before the measured time.
@@ -72,13 +74,6 @@ impl Outcome {
     }
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    requests: AtomicU64,
-    is_measured: AtomicBool,
-    is_over: AtomicBool,
-}
-
 /// Trusts `ca`, speaks TLS 1.3 with AES-128-GCM over X25519, as the proxies compared all can.
 ///
 /// # Errors
@@ -103,7 +98,7 @@ pub fn client_config(ca: &str, http2: bool) -> anyhow::Result<Arc<rustls::Client
     Ok(Arc::new(config))
 }
 
-/// Sends until the time is over. `cpu` is read at both ends of the measured time.
+/// Sends what people ask of the cluster until the time is over. `cpu` is read at both ends of the measured time.
 ///
 /// # Errors
 /// A connection breaks, or an answer is not what it must be.
@@ -112,45 +107,56 @@ pub async fn run(
     world: Arc<World>,
     cpu: impl Fn() -> anyhow::Result<f64> + Send + 'static,
 ) -> anyhow::Result<Outcome> {
-    let shared = Arc::new(Shared::default());
-    let connected = Arc::new(tokio::sync::Barrier::new(load.connections + 1));
-    let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..load.connections {
-        let (load, shared, connected) = (load.clone(), Arc::clone(&shared), Arc::clone(&connected));
-        let next = Next::new(number, load.plan, load.address, Arc::clone(&world));
-        tasks.spawn(async move {
-            let stream = connect(load.address, &load.tls, None).await;
-            connected.wait().await;
-            let latencies = if load.http2 {
-                http2(stream?, next, &shared).await
+    let (plan, address) = (load.plan, load.address);
+    run_as(
+        load,
+        move |number| Next::new(number, plan, address, Arc::clone(&world)),
+        cpu,
+    )
+    .await
+}
+
+/// As [`run`], with what `asks` makes for each connection.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_as<A: Asks>(
+    load: Load,
+    asks: impl Fn(usize) -> A + Clone + Send + 'static,
+    cpu: impl Fn() -> anyhow::Result<f64> + Send + 'static,
+) -> anyhow::Result<Outcome> {
+    let (warm, measured) = (load.warm, load.measured);
+    crew(load, asks).for_a_while(warm, measured, cpu).await
+}
+
+/// As [`run_as`], until there is nothing more to ask for. All of it is measured.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_out<A: Asks>(
+    load: Load,
+    asks: impl Fn(usize) -> A + Clone + Send + 'static,
+    cpu: impl Fn() -> anyhow::Result<f64> + Send + 'static,
+) -> anyhow::Result<Outcome> {
+    crew(load, asks).until_done(cpu).await
+}
+
+fn crew<A: Asks>(load: Load, asks: impl Fn(usize) -> A + Clone + Send + 'static) -> Crew {
+    let http2 = load.http2;
+    let (connections, to) = (load.connections, load);
+    let connect = move |number| {
+        let load = to.clone();
+        async move { connect(load.address, &load.tls, load.apart.then(|| pod(number))).await }
+    };
+    Crew::gather(connections, connect, move |number, stream, shared| {
+        let next = asks(number);
+        async move {
+            if http2 {
+                spoken_2(stream, next, &shared).await
             } else {
-                http1(stream?, next, &shared).await
-            };
-            latencies.with_context(|| format!("connection {number} to {}", load.address))
-        });
-    }
-    connected.wait().await;
-    tokio::time::sleep(load.warm).await;
-    let (began, cpu_before, before) = (Instant::now(), cpu()?, shared.requests.load(Ordering::Relaxed));
-    shared.is_measured.store(true, Ordering::Relaxed);
-    tokio::time::sleep(load.measured).await;
-    let (cpu_after, after, seconds) = (
-        cpu()?,
-        shared.requests.load(Ordering::Relaxed),
-        began.elapsed().as_secs_f64(),
-    );
-    shared.is_measured.store(false, Ordering::Relaxed);
-    shared.is_over.store(true, Ordering::Relaxed);
-    let mut latencies = Vec::new();
-    while let Some(task) = tasks.join_next().await {
-        latencies.extend(task??);
-    }
-    Ok(Outcome {
-        requests: shared.requests.load(Ordering::Relaxed),
-        measured: after - before,
-        cpu: cpu_after - cpu_before,
-        seconds,
-        latencies,
+                spoken_1(stream, next, &shared).await
+            }
+        }
     })
 }
 
@@ -159,6 +165,12 @@ pub async fn run(
 pub fn source(connection: usize) -> IpAddr {
     let network = u8::try_from(connection / 1_900).unwrap_or(u8::MAX);
     Ipv4Addr::new(127, 0, network, 1).into()
+}
+
+/// The address of a pod of its own.
+pub(super) fn pod(connection: usize) -> IpAddr {
+    let [.., high, low] = connection.to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low).into()
 }
 
 /// Opens `load.connections` connections with `each` watches and holds them. HTTP/1.1 has one watch on a connection.
@@ -293,7 +305,7 @@ impl Next {
         (self.state >> 20) as usize
     }
 
-    fn advance(&mut self) {
+    fn go_on(&mut self) {
         if self.left == 0 {
             self.left = if self.plan == Plan::Scattered { 1 } else { 64 };
             self.person = self.random() % self.world.people();
@@ -328,9 +340,28 @@ impl Next {
 
     /// The target of a watch on the pods of the next one's namespace.
     fn watch(&mut self) -> String {
-        self.advance();
+        self.go_on();
         let (pods, _) = self.target.rsplit_once('/').unwrap_or_default();
         format!("{pods}?watch=true")
+    }
+}
+
+impl Asks for Next {
+    fn advance(&mut self) -> bool {
+        self.go_on();
+        true
+    }
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn target(&self) -> &str {
+        &self.target
+    }
+
+    fn proof(&self) -> Proof<'_> {
+        Proof::Bearer(&self.token)
     }
 
     fn method(&self) -> &'static str {
@@ -360,19 +391,18 @@ static LONG_CONFIG_MAP: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-async fn http1(mut stream: TlsStream<TcpStream>, mut next: Next, shared: &Shared) -> anyhow::Result<Vec<u32>> {
+async fn spoken_1(mut stream: TlsStream<TcpStream>, mut next: impl Asks, shared: &Shared) -> anyhow::Result<Vec<u32>> {
     let (mut request, mut answer, mut latencies) = (Vec::new(), Vec::with_capacity(8_192), Vec::new());
-    while !shared.is_over.load(Ordering::Relaxed) {
-        next.advance();
+    while !shared.is_over() && next.advance() {
         request.clear();
         use std::io::Write as _;
+        let (name, begin, proof) = next.proof().field();
         write!(
             request,
-            "{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {AGENT}\r\nAccept: application/json\r\nAuthorization: Bearer {}\r\nAccept-Encoding: gzip\r\n",
+            "{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {AGENT}\r\nAccept: application/json\r\n{name}: {begin}{proof}\r\nAccept-Encoding: gzip\r\n",
             next.method(),
-            next.target,
-            next.host,
-            next.token
+            next.target(),
+            next.host(),
         )?;
         if next.body().is_empty() {
             request.extend_from_slice(b"\r\n");
@@ -388,16 +418,9 @@ async fn http1(mut stream: TlsStream<TcpStream>, mut next: Next, shared: &Shared
         stream.write_all(&request).await?;
         stream.flush().await?;
         answer_1(&mut stream, &mut answer).await?;
-        count(shared, began, &mut latencies);
+        shared.count(began, &mut latencies);
     }
     Ok(latencies)
-}
-
-fn count(shared: &Shared, began: Instant, latencies: &mut Vec<u32>) {
-    shared.requests.fetch_add(1, Ordering::Relaxed);
-    if shared.is_measured.load(Ordering::Relaxed) {
-        latencies.push(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX));
-    }
 }
 
 async fn answer_1(stream: &mut TlsStream<TcpStream>, answer: &mut Vec<u8>) -> anyhow::Result<()> {
@@ -424,18 +447,18 @@ async fn answer_1(stream: &mut TlsStream<TcpStream>, answer: &mut Vec<u8>) -> an
     Ok(())
 }
 
-async fn http2(stream: TlsStream<TcpStream>, mut next: Next, shared: &Shared) -> anyhow::Result<Vec<u32>> {
+async fn spoken_2(stream: TlsStream<TcpStream>, mut next: impl Asks, shared: &Shared) -> anyhow::Result<Vec<u32>> {
     let (mut send, connection) = h2::client::handshake(stream).await?;
     let driver = tokio::spawn(connection);
     let mut latencies = Vec::new();
-    while !shared.is_over.load(Ordering::Relaxed) {
-        next.advance();
+    while !shared.is_over() && next.advance() {
+        let (name, begin, proof) = next.proof().field();
         let request = http::Request::builder()
             .method(next.method())
-            .uri(format!("https://{}{}", next.host, next.target))
+            .uri(format!("https://{}{}", next.host(), next.target()))
             .header("user-agent", AGENT)
             .header("accept", "application/json")
-            .header("authorization", format!("Bearer {}", next.token))
+            .header(name, format!("{begin}{proof}"))
             .header("accept-encoding", "gzip");
         let request = match next.body().len() {
             0 => request.body(())?,
@@ -451,7 +474,7 @@ async fn http2(stream: TlsStream<TcpStream>, mut next: Next, shared: &Shared) ->
             body.send_data(Bytes::from_static(next.body()), true)?;
         }
         answer_2(answer.await?).await?;
-        count(shared, began, &mut latencies);
+        shared.count(began, &mut latencies);
     }
     drop(send);
     driver.abort();

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod cpu;
+pub mod crew;
 pub mod events;
 pub mod live;
 pub mod load;

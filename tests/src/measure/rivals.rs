@@ -9,7 +9,7 @@ use crate::{browser::Browser, counterparts, tools};
 use anyhow::ensure;
 use ledger::Reader;
 use model::event::RecordKind;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
@@ -51,19 +51,20 @@ impl Rival {
         self.process.log_end(30)
     }
 
-    fn begin(
+    /// Starts it on the measured core and waits until it takes connections at `knock`.
+    pub(super) fn begin(
         name: &'static str,
         address: SocketAddr,
         knock: SocketAddr,
         command: &Command,
         folder: &Folder,
     ) -> anyhow::Result<Self> {
-        let process = Process::start(name, &cpu::on_measured(command), folder)?;
+        let mut process = Process::start(name, &cpu::on_measured(command), folder)?;
         let main = process.pid()?.as_raw();
         let began = Instant::now();
         while std::net::TcpStream::connect(knock).is_err() {
             ensure!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < PATIENCE && process.ended()?.is_none(),
                 "{name} does not listen:\n{}",
                 process.log_end(30)
             );
@@ -224,6 +225,20 @@ pub fn gateway(
         }
         Keeps::NamesSealed => configuration["ledger"] = json!({ "names": "sealed" }),
     }
+    serve(name, folder, (address, admin), data, &configuration)
+}
+
+/// Starts a gateway that is configured so and keeps its data there.
+///
+/// # Errors
+/// It does not become ready.
+pub(super) fn serve(
+    name: &'static str,
+    folder: &Folder,
+    (address, admin): (SocketAddr, SocketAddr),
+    data: PathBuf,
+    configuration: &Value,
+) -> anyhow::Result<Gateway> {
     let file = folder.write(&format!("{name}.json"), configuration.to_string())?;
     let mut command = Command::new(gatescribe()?);
     command.arg("serve").arg("--config").arg(file);
@@ -283,6 +298,10 @@ pub struct Records {
     pub outcome: u64,
     /// Refusals.
     pub refusal: u64,
+    /// Streams.
+    pub open: u64,
+    /// Answers to an ingress.
+    pub verdict: u64,
     /// Of effects, those that say what became of their body.
     pub bodies: u64,
     /// Of reads and effects, those with a sealed name beside them.
@@ -318,10 +337,14 @@ impl Gateway {
                     }
                     RecordKind::Outcome => counts.outcome += 1,
                     RecordKind::Refusal => counts.refusal += 1,
+                    RecordKind::Open => counts.open += 1,
+                    RecordKind::Verdict => counts.verdict += 1,
                     _ => {}
                 }
             }
-            let (begun, ended) = (counts.access + counts.intent, counts.close + counts.outcome);
+            // A verdict is both: what becomes of the call, the gateway does not see.
+            let begun = counts.access + counts.intent + counts.open + counts.verdict;
+            let ended = counts.close + counts.outcome + counts.verdict;
             ensure!(begun >= calls && ended >= calls, "{calls} calls, but {counts:?}");
             Ok(())
         };

@@ -95,6 +95,7 @@ impl Stage {
             tls: load::client_config(self.ca.certificate(), http2)?,
             http2,
             connections: 64,
+            apart: false,
             plan,
             warm: Duration::from_secs_f64(seconds / 6.0),
             measured: Duration::from_secs_f64(seconds),
