@@ -6,6 +6,7 @@ mod bodies;
 mod decision;
 mod ends;
 mod request_cost;
+mod service_cost;
 mod soak_open;
 mod soak_watches;
 mod stalled_readers;
@@ -21,6 +22,8 @@ use clap::Parser as _;
 enum Bench {
     /// CPU per authenticated, authorised and durably audited GET, beside nginx and a pass-through program.
     RequestCost(request_cost::Arguments),
+    /// CPU of calls of published services, beside nginx: cookies, tokens, verdicts, WebSockets, gRPC, many sessions.
+    ServiceCost(service_cost::Arguments),
     /// What the gateway adds to the latency of reads and writes, beside one bare fdatasync.
     AddedLatency(Quick),
     /// The evaluator alone, with 10, 1,000 and 10,000 bindings.
@@ -55,6 +58,7 @@ struct Quick {
 fn main() -> anyhow::Result<()> {
     match Bench::parse() {
         Bench::RequestCost(arguments) => request_cost::run(arguments),
+        Bench::ServiceCost(arguments) => service_cost::run(&arguments),
         Bench::AddedLatency(arguments) => added_latency::run(arguments.quick),
         Bench::Decision(arguments) => decision::run(arguments.quick),
         Bench::Watches(arguments) => watches::run(&arguments),

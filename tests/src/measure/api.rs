@@ -3,6 +3,8 @@
 
 use super::world::World;
 use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::future::Future;
@@ -31,6 +33,7 @@ struct State {
     world: Arc<World>,
     issuer: String,
     hits: AtomicU64,
+    asserted: AtomicU64,
     reviews: AtomicU64,
     delay_ms: AtomicU64,
     changing: AtomicBool,
@@ -78,6 +81,7 @@ impl Api {
         let state = Arc::new(State {
             issuer: issuer_at(&plain)?,
             hits: AtomicU64::new(0),
+            asserted: AtomicU64::new(0),
             reviews: AtomicU64::new(0),
             delay_ms: AtomicU64::new(0),
             changing: AtomicBool::new(false),
@@ -124,6 +128,12 @@ impl Api {
     #[must_use]
     pub fn hits(&self) -> u64 {
         self.state.hits.load(Ordering::Relaxed)
+    }
+
+    /// Of these, in clear text, those that said by an assertion who calls.
+    #[must_use]
+    pub fn asserted(&self) -> u64 {
+        self.state.asserted.load(Ordering::Relaxed)
     }
 
     /// Reviews that were asked so far.
@@ -219,11 +229,14 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, state: Arc<Stat
             state.arrived().await;
             watch(&mut stream, &state, "pods").await
         } else if is_person(target) {
+            let is_asserted = memchr::memmem::find(held.get(..head).unwrap_or_default(), ASSERTION).is_some();
+            state.asserted.fetch_add(u64::from(is_asserted), Ordering::Relaxed);
             state.arrived().await;
             stream.write_all(&state.answer).await
         } else {
             let target = String::from_utf8_lossy(target).into_owned();
-            own(&mut stream, &state, &target).await
+            let body = held.get(head..head + body).unwrap_or_default();
+            own(&mut stream, &state, &target, body).await
         };
         if outcome.is_err() || stream.flush().await.is_err() {
             return;
@@ -231,6 +244,9 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, state: Arc<Stat
         held.drain(..head + body);
     }
 }
+
+/// The end of the header's name, which proxies write in two cases.
+const ASSERTION: &[u8] = b"ssertion: ey";
 
 impl State {
     fn arrived(&self) -> impl Future<Output = ()> + use<> {
@@ -254,7 +270,7 @@ fn is_watch(target: &[u8]) -> bool {
     is_person(target) && memchr::memmem::find(target, b"watch=true").is_some()
 }
 
-async fn own<S: AsyncWrite + Unpin>(stream: &mut S, state: &State, target: &str) -> std::io::Result<()> {
+async fn own<S: AsyncWrite + Unpin>(stream: &mut S, state: &State, target: &str, body: &[u8]) -> std::io::Result<()> {
     let path = target.split('?').next().unwrap_or_default();
     let (_, plural) = path.rsplit_once('/').unwrap_or_default();
     if target.contains("watch=true") {
@@ -265,6 +281,7 @@ async fn own<S: AsyncWrite + Unpin>(stream: &mut S, state: &State, target: &str)
         "/.well-known/openid-configuration" => (200, json!({ "issuer": "https://kubernetes.default.svc" })),
         "/people/.well-known/openid-configuration" => (200, discovery(&state.issuer)),
         "/people/jwks" => (200, state.world.keys()),
+        _ if path.ends_with("/tokenreviews") => (201, reviewed(body)),
         _ if path.ends_with("/subjectaccessreviews") => {
             state.reviews.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(state.delay_ms.load(Ordering::Relaxed))).await;
@@ -283,6 +300,26 @@ async fn own<S: AsyncWrite + Unpin>(stream: &mut S, state: &State, target: &str)
     );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(answer.as_bytes()).await
+}
+
+/// Whose ServiceAccount's token it is: what the token says is believed, whoever has signed it.
+fn reviewed(review: &[u8]) -> Value {
+    let review: Value = serde_json::from_slice(review).unwrap_or_default();
+    let token = review["spec"]["token"].as_str().unwrap_or_default();
+    let claims = token
+        .split('.')
+        .nth(1)
+        .and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+    let claims: Value = claims
+        .and_then(|claims| serde_json::from_slice(&claims).ok())
+        .unwrap_or_default();
+    let namespace = claims["kubernetes.io"]["namespace"].as_str().unwrap_or_default();
+    let of_namespace = format!("system:serviceaccounts:{namespace}");
+    let groups = ["system:serviceaccounts", &of_namespace, "system:authenticated"];
+    json!({ "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {}, "status": {
+        "authenticated": true, "audiences": claims["aud"],
+        "user": { "username": claims["sub"], "uid": claims["kubernetes.io"]["serviceaccount"]["uid"], "groups": groups },
+    } })
 }
 
 fn discovery(issuer: &str) -> Value {

@@ -12,8 +12,12 @@ pub mod load;
 pub mod payload;
 pub mod real;
 pub mod rivals;
+pub mod services;
+pub mod signed_in;
+pub mod sockets;
 pub mod stage;
 pub mod terminal;
+pub mod unary;
 pub mod world;
 
 /// The middle of the values; of an even number, the upper of the two in the middle. 0 for none.

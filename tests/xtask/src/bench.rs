@@ -148,6 +148,10 @@ const REGISTRY: &[Entry] = &[
         "CPU per audited GET, beside nginx and a bare pass-through program",
     ),
     measure(
+        "service_cost",
+        "CPU of calls of services, beside nginx: cookies, tokens, verdicts, WebSockets, gRPC; `--count N` sessions",
+    ),
+    measure(
         "added_latency",
         "what the gateway adds to reads and writes, beside one bare fdatasync",
     ),
