@@ -434,8 +434,8 @@ fn n_07_what_a_document_says_of_headers_addresses_and_sizes_holds() -> anyhow::R
         .find(|record| record["kind"] == "intent")
         .context("an intent")?;
     ensure!(
-        intent["req"]["path"] == "/app/",
-        "what was decided, up to what may be a secret: {intent:#}"
+        intent["req"]["path"] == "/app/deep%20link",
+        "what was decided, as it came: {intent:#}"
     );
 
     let nothing_here = world.ask(("GET", "/other"), &[bearer])?;
