@@ -81,6 +81,7 @@ const OF_INGRESSES: &[&str] = &[
     "encode_raw_headers",
     "ext_authz",
     "forward_auth",
+    "grpc_pass",
     "header_up",
     "initial_metadata",
     "merge_slashes",
