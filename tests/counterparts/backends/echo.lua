@@ -3,7 +3,9 @@
 -- HAProxy keeps the order of header lines and their bytes, and writes names in lower case. `set-var` in the configuration keeps
 -- the head and the target as HAProxy has them before this service runs.
 core.register_service("echo", "http", function(applet)
-    local body = applet:receive()
+    -- Behind `Upgrade` HAProxy reads on until the client leaves, whether a body was announced or not.
+    local framed = applet.headers["content-length"] or applet.headers["transfer-encoding"]
+    local body = framed and applet:receive() or ""
     local digest = applet.c:hex(applet.c:sha2(body, 256)):lower()
     local announced = applet.headers["content-length"]
     local complete = announced == nil or tonumber(announced[0]) == #body

@@ -9,7 +9,7 @@ import crypto from "crypto";
 const encoded = (text) => text.toString("base64");
 
 function echo(request) {
-  const body = request.requestBuffer || Buffer.from("");
+  const body = bodyOf(request);
   const line =
     JSON.stringify({
       method: encoded(request.method),
@@ -20,6 +20,12 @@ function echo(request) {
   fs.appendFileSync(request.variables.journal, line);
   request.headersOut["Content-Type"] = "application/json";
   request.return(200, line);
+}
+
+// There is no such property where a body was announced and is empty, and to ask for it ends the script.
+function bodyOf(request) {
+  const isThere = request.variables.request_body;
+  return (isThere && request.requestBuffer) || Buffer.from("");
 }
 
 export default { echo };

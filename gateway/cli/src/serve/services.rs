@@ -445,7 +445,10 @@ fn entries(files: &RuleFiles, services: &Services) -> Vec<Arc<Entry>> {
             content: short_digest([format!("{published:?}").as_bytes()]),
         })
     });
-    std::iter::once(of_files).chain(annotated).map(Arc::new).collect()
+    // Rules that are about no service decide nothing here, and are recorded with the cluster's.
+    let publishes = !files.policy.services.is_empty() || !files.policy.publications.is_empty();
+    let of_files = publishes.then_some(of_files).into_iter();
+    of_files.chain(annotated).map(Arc::new).collect()
 }
 
 /// How a service is reached, as its document says.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -201,7 +201,9 @@ fn accept<B: SendBody, T>(
     response: Response<Incoming>,
     may_go_on: bool,
 ) -> Result<Response<UpstreamBody<B>>, Failed<T>> {
-    let (head, incoming) = response.into_parts();
+    let (mut head, incoming) = response.into_parts();
+    // The version is that of one connection (RFC 9110 §2.5): with an old server's our client would be told no end, and take half an answer for all of it.
+    head.version = Version::HTTP_11;
     let checked = answer::check_status(head.status, class, asked, &head.headers).and_then(|()| {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             Ok(())
