@@ -173,7 +173,7 @@ struct Inner {
     erasing: tokio::sync::Mutex<()>,
 }
 
-/// The API's routes, to be merged into [`crate::router`].
+/// The API's routes, to be merged into the router of the gateway host in [`crate::hosts`].
 pub fn router(parts: ApiParts) -> Router {
     routes(Arc::new(inner(parts)))
 }

@@ -8,7 +8,7 @@
 //! What it is not: a way for a call. What becomes of the call nobody here sees; how long a stream goes on is the ingress's to say. So a
 //! verdict is evidence of an answer of ours and never counts as coverage.
 //!
-//! Invariants: nothing but [`Yes`] makes an answer of 2xx, and it takes the evidence that the record is durable; only a configured ingress is
+//! Invariants: nothing but `Yes` makes an answer of 2xx, and it takes the evidence that the record is durable; only a configured ingress is
 //! told anything; these listeners have nothing else on them, so that no host, path or header leads a browser here.
 
 mod envoy;
