@@ -1,3 +1,5 @@
+//! Who is led to the sign-in, and who is told in a form of their own.
+
 use proptest::prelude::*;
 
 use super::*;

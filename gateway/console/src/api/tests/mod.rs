@@ -1,6 +1,7 @@
 //! The API over a real ledger in a temporary folder, with real sessions and tokens. Nothing sleeps: the ledger wakes.
 
 mod at_services;
+mod lines;
 mod tails;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -10,7 +11,6 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use futures::future::BoxFuture;
 use http::{Request, StatusCode, header};
-use http_body_util::BodyExt as _;
 use ledger::{Ledger, Options, RealDisk};
 use model::decision::{Nearest, RuleEffect, RuleKind, RuleRef};
 use model::event::RecordKind;
@@ -25,6 +25,7 @@ use state::{
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
+pub(super) use self::lines::{Lines, follow};
 use super::*;
 use crate::door::Tally;
 use crate::record::NotRecorded;
@@ -772,32 +773,5 @@ async fn can_is_answered_by_what_decides_and_a_wrong_question_is_refused() {
     ] {
         let target = format!("/api/v1/can?{wrong}");
         assert_eq!(world.get(&token, &target).await.0, StatusCode::BAD_REQUEST, "{wrong}");
-    }
-}
-
-pub(super) struct Lines {
-    body: Body,
-    ready: std::collections::VecDeque<Value>,
-}
-
-impl Lines {
-    pub(super) async fn next(&mut self) -> Option<Value> {
-        while self.ready.is_empty() {
-            let frame = self.body.frame().await?.unwrap().into_data().unwrap();
-            let text = String::from_utf8(frame.to_vec()).unwrap();
-            self.ready
-                .extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
-        }
-        self.ready.pop_front()
-    }
-}
-
-pub(super) async fn follow(world: &World, token: &str, target: &str) -> Lines {
-    let response = world.send(token, target).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/x-ndjson");
-    Lines {
-        body: response.into_body(),
-        ready: std::collections::VecDeque::new(),
     }
 }

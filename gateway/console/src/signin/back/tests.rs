@@ -1,3 +1,5 @@
+//! Where a sign-in may lead back to: the corpus of addresses that lead elsewhere, and properties of what is accepted.
+
 use proptest::prelude::*;
 use url::Url;
 
