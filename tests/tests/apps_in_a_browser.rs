@@ -1,9 +1,9 @@
-//! An application that people put behind single sign-on, in Debian's Chromium: Prometheus answers a query on its page, after one sign-in at a certified
-//! provider. Pictures lie below `target/screenshots/apps/`.
+//! Applications that people put behind single sign-on, in Debian's Chromium: Prometheus answers a query on its page and JupyterLab
+//! computes in a kernel over its WebSocket, after one sign-in at a certified provider. Pictures lie below `target/screenshots/apps/`.
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use tests::backends::apps::prometheus;
+use tests::backends::apps::{Jupyter, prometheus};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::window::Chromium;
@@ -31,18 +31,34 @@ spec:
   services: [{ hosts: ['*.localhost'], methods: ['*'], paths: ['/*'] }]
 ";
 
+/// One cell, which nobody has run.
+fn notebook() -> Value {
+    json!({
+        "nbformat": 4, "nbformat_minor": 5,
+        "metadata": { "kernelspec": { "name": "python3", "display_name": "Python 3", "language": "python" } },
+        "cells": [{ "cell_type": "code", "id": "answer", "metadata": {}, "source": "6*7", "outputs": [], "execution_count": null }],
+    })
+}
+
 #[test]
-fn prometheus_answers_a_query_in_a_browser_after_one_sign_in() -> anyhow::Result<()> {
+fn prometheus_and_jupyterlab_answer_in_a_browser_after_one_sign_in() -> anyhow::Result<()> {
     let prometheus = prometheus(None)?;
-    let document = service("prometheus", &prometheus.url());
+    let jupyter = Jupyter::start("/", None, None)?;
+    jupyter.server.folder().write("answer.ipynb", notebook().to_string())?;
+    let documents = [
+        service("prometheus", &prometheus.url()),
+        service("jupyter", &jupyter.server.url()),
+    ]
+    .concat();
     let gateway = Gateway::before(
         &FakeApiServer::start()?.upstream(),
-        &Options::ruled(format!("{document}{RULE}")),
+        &Options::ruled(format!("{documents}{RULE}")),
     )?;
     gateway.provider.control("/auto", &json!({ "login": "alice" }))?;
     let (_, port) = gateway.url.rsplit_once(':').context("a port")?;
     let chromium = Chromium::start()?;
     let tab = chromium.tab("alice")?;
+    let at_provider = |page: &String| page.starts_with(&gateway.provider.issuer);
 
     // The deep link is kept over the sign-in: the query stands in it.
     tab.go(&format!(
@@ -52,24 +68,37 @@ fn prometheus_answers_a_query_in_a_browser_after_one_sign_in() -> anyhow::Result
         "location.host.startsWith('prometheus.') && [...document.querySelectorAll('td')].some(cell => cell.textContent.trim() === '42')",
     )?;
     let visited = tab.visited()?;
-    let at_provider = |page: &String| page.starts_with(&gateway.provider.issuer);
     ensure!(
         visited.iter().any(at_provider),
         "nobody was asked to sign in: {visited:#?}"
     );
     tab.pictured("apps", "prometheus")?;
 
+    tab.go(&format!("http://jupyter.localhost:{port}/lab/tree/answer.ipynb"))?;
+    // The kernel's messages come over a WebSocket: until then it is `Connecting`, and a click runs nothing.
+    tab.until("[...document.querySelectorAll('#jp-main-statusbar *')].some(told => told.textContent === 'Python 3 (ipykernel) | Idle')")?;
+    tab.click("[data-jp-item-name='run'] jp-button")?;
+    tab.until(
+        "[...document.querySelectorAll('.jp-OutputArea-output')].some(output => output.textContent.trim() === '42')",
+    )?;
+    let visited = tab.visited()?;
+    ensure!(!visited.iter().any(at_provider), "a second sign-in: {visited:#?}");
+    tab.pictured("apps", "jupyterlab")?;
+
     recorded(&gateway)
 }
 
-/// All of it is alice's.
+/// All of it is alice's, the WebSocket of the kernel, too.
 fn recorded(gateway: &Gateway) -> anyhow::Result<()> {
-    let is_call = |record: &Value| record["kind"] == "intent" && record["service"]["name"] == "prometheus";
-    let records = gateway.records_with("the query", |records| {
-        let mut calls = records.iter().filter(|record| is_call(record));
-        calls.any(|call| call["req"]["path"] == "/api/v1/query")
+    let at = |record: &Value, kind: &str, service: &str| record["kind"] == kind && record["service"]["name"] == service;
+    let records = gateway.records_with("the query and the kernel", |records| {
+        let asked = |record: &&Value| at(record, "intent", "prometheus") && record["req"]["path"] == "/api/v1/query";
+        records.iter().any(|record| asked(&record)) && records.iter().any(|record| at(record, "open", "jupyter"))
     })?;
-    for call in records.iter().filter(|record| is_call(record)) {
+    let is_call = |record: &&Value| {
+        ["intent", "open"].iter().any(|kind| record["kind"] == *kind) && record.get("service").is_some()
+    };
+    for call in records.iter().filter(is_call) {
         let by = &call["by"];
         ensure!(
             by["email"] == "alice@example.com" && by["credential"] == "cookie",
