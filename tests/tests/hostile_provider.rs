@@ -99,7 +99,7 @@ fn why(record: &Value) -> String {
 }
 
 #[test]
-fn hostile_providers_get_refusals_with_reasons_and_nobody_else_feels_them() -> anyhow::Result<()> {
+fn oidc_13_oidc_16_hostile_providers_get_refusals_with_reasons_and_nobody_else_feels_them() -> anyhow::Result<()> {
     let mut world = world()?;
     issuers_with_good_keys_become_ready(&world)?;
     // The gateway is ready as soon as one issuer is; the certified one may follow.

@@ -59,7 +59,7 @@ fn started() -> anyhow::Result<(Cluster, Gateway)> {
 }
 
 #[test]
-fn oidc_29_a_service_account_counts_with_our_audience_and_until_it_is_deleted() -> anyhow::Result<()> {
+fn oidc_29_imp_12_a_service_account_counts_with_our_audience_and_until_it_is_deleted() -> anyhow::Result<()> {
     let (cluster, gateway) = started()?;
     let client = gateway.client()?;
     let ask = |token: &str| client.get(TARGET, &[("Authorization", &format!("Bearer {}", token.trim()))]);

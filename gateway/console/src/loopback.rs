@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_literal_loopback_addresses_with_a_port_are_accepted() {
+    fn oidc_30_only_literal_loopback_addresses_with_a_port_are_accepted() {
         for text in [
             "http://127.0.0.1:1/",
             "http://127.0.0.1:65535/callback",

@@ -152,7 +152,7 @@ async fn nothing_but_the_persons_own_click_approves() {
 }
 
 #[tokio::test]
-async fn codes_cannot_be_guessed_and_expire() {
+async fn oidc_30_codes_cannot_be_guessed_and_expire() {
     let world = world(Setup::One);
     let device = begin(&world).await;
     let mut browser = Browser::new(&world);

@@ -107,7 +107,7 @@ async fn n_09_a_browser_that_signs_out_takes_the_terminals_with_it_that_signed_i
 
 /// OIDC-25.
 #[tokio::test]
-async fn only_a_valid_logout_token_ends_sessions_and_only_once() {
+async fn oidc_25_only_a_valid_logout_token_ends_sessions_and_only_once() {
     let world = world(Setup::One);
     let answer = world.signed_in().await;
     let handle = answer["refresh_token"].as_str().unwrap().to_owned();

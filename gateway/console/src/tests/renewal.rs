@@ -20,7 +20,7 @@ fn asked(world: &World) -> usize {
 
 /// OIDC-24, W-04.
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_renewals_at_once_ask_the_provider_once() {
+async fn oidc_24_fifty_renewals_at_once_ask_the_provider_once() {
     let world = world(Setup::One);
     let handle = handle(&world).await;
     world.pass(Duration::from_secs(300));

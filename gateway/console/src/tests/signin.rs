@@ -69,7 +69,7 @@ async fn the_record_of_a_sign_in_says_by_which_means_and_in_which_context_it_was
 
 /// OIDC-13: state missing, empty, replayed, unknown, from another browser.
 #[tokio::test]
-async fn an_answer_without_its_own_state_and_browser_signs_nobody_in_and_burns_the_attempt() {
+async fn oidc_13_an_answer_without_its_own_state_and_browser_signs_nobody_in_and_burns_the_attempt() {
     let world = world(Setup::One);
     let mut browser = Browser::new(&world);
     let away = browser.leave().await;
@@ -127,7 +127,7 @@ async fn an_answer_after_ten_minutes_is_too_late() {
 
 /// OIDC-13, X-09, OIDC-30: what our own authorization endpoint accepts.
 #[tokio::test]
-async fn a_sign_in_needs_our_client_a_loopback_address_and_a_sha256_challenge() {
+async fn oidc_13_oidc_30_a_sign_in_needs_our_client_a_loopback_address_and_a_sha256_challenge() {
     let world = world(Setup::One);
     let mut browser = Browser::new(&world);
     for changes in [
@@ -159,7 +159,7 @@ async fn a_sign_in_needs_our_client_a_loopback_address_and_a_sha256_challenge() 
 
 /// OIDC-14: the answer of another provider, with and without `iss`.
 #[tokio::test]
-async fn a_code_never_reaches_the_token_endpoint_of_another_provider() {
+async fn oidc_14_a_code_never_reaches_the_token_endpoint_of_another_provider() {
     for (setup, callback, iss) in [
         (Setup::Two, "/callback", Some("https://other-idp.example")),
         (Setup::Two, "/callback", None),
@@ -229,7 +229,7 @@ async fn with_several_providers_the_person_chooses() {
 
 /// OIDC-15: a code that belongs to another sign-in.
 #[tokio::test]
-async fn a_code_of_another_sign_in_is_refused() {
+async fn oidc_15_a_code_of_another_sign_in_is_refused() {
     let world = world(Setup::One);
     let (mut victim, mut attacker) = (Browser::new(&world), Browser::new(&world));
     let (victims, attackers) = (victim.leave().await, attacker.leave().await);
@@ -303,7 +303,7 @@ async fn a_code_that_comes_twice_ends_the_session_it_led_to() {
 
 /// OIDC-26: what the provider, or whoever forges its answer, writes.
 #[tokio::test]
-async fn text_of_an_error_answer_is_neither_shown_nor_passed_on() {
+async fn oidc_26_text_of_an_error_answer_is_neither_shown_nor_passed_on() {
     let world = world(Setup::One);
     let evil = "<script>alert(1)</script>";
     let long = "x".repeat(5_000);
