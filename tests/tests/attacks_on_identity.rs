@@ -86,7 +86,7 @@ const REFUSED: &[(&[(&str, &str)], u16)] = &[
 ];
 
 #[test]
-fn no_spelling_of_an_identity_header_changes_who_it_is() -> anyhow::Result<()> {
+fn imp_01_imp_04_imp_05_imp_06_no_spelling_of_an_identity_header_changes_who_it_is() -> anyhow::Result<()> {
     let cluster = Cluster::start(ClusterOptions::default())?;
     cluster.admin()?.apply(ROLES)?;
     let gateway = Gateway::start(&cluster, &Options::default())?;
@@ -160,7 +160,7 @@ fn arrived(cluster: &Cluster) -> anyhow::Result<usize> {
 }
 
 #[test]
-fn strangers_get_nothing_but_the_way_to_sign_in() -> anyhow::Result<()> {
+fn imp_13_strangers_get_nothing_but_the_way_to_sign_in() -> anyhow::Result<()> {
     let cluster = Cluster::start(ClusterOptions::default())?;
     let gateway = Gateway::start(&cluster, &Options::default())?;
     let client = gateway.client()?;

@@ -15,7 +15,7 @@ use tests::wait::{PATIENCE, try_until};
 const SESSION: &str = "gatescribe.dev/session";
 
 #[test]
-fn the_impersonator_can_do_nothing_as_itself() -> anyhow::Result<()> {
+fn imp_15_the_impersonator_can_do_nothing_as_itself() -> anyhow::Result<()> {
     let cluster = prepared()?;
     let impersonator = cluster.as_service_account("gatescribe", "impersonator")?;
     for resource in ["pods", "secrets", "namespaces", "clusterroles", "nodes"] {
@@ -46,7 +46,7 @@ fn the_impersonator_can_do_nothing_as_itself() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_person_gets_exactly_their_own_rights() -> anyhow::Result<()> {
+fn imp_16_a_person_gets_exactly_their_own_rights() -> anyhow::Result<()> {
     let cluster = prepared()?;
     let impersonator = cluster.as_service_account("gatescribe", "impersonator")?;
     let extra = format!("--as-user-extra={SESSION}=s-1");
@@ -83,7 +83,7 @@ fn a_person_gets_exactly_their_own_rights() -> anyhow::Result<()> {
 }
 
 #[test]
-fn nobody_becomes_a_master_a_node_or_someone_with_foreign_extras() -> anyhow::Result<()> {
+fn imp_09_nobody_becomes_a_master_a_node_or_someone_with_foreign_extras() -> anyhow::Result<()> {
     let cluster = prepared()?;
     let impersonator = cluster.as_service_account("gatescribe", "impersonator")?;
     for (flags, refusal) in [
@@ -158,7 +158,7 @@ fn the_observer_sees_what_feeds_need_and_no_secret() -> anyhow::Result<()> {
 }
 
 #[test]
-fn every_grant_of_the_impersonator_is_needed() -> anyhow::Result<()> {
+fn imp_16_every_grant_of_the_impersonator_is_needed() -> anyhow::Result<()> {
     every_grant_is_needed(&["impersonator.yaml"], "constrained", &impersonator_checks())
 }
 

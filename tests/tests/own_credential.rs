@@ -16,7 +16,7 @@ use tests::wait::try_until;
 const PATIENCE: Duration = Duration::from_secs(150);
 
 #[test]
-fn a_refused_credential_of_the_gateways_is_no_ones_fault_and_the_next_one_is_taken_up() -> anyhow::Result<()> {
+fn imp_10_a_refused_credential_of_the_gateways_is_no_ones_fault_and_the_next_one_is_taken_up() -> anyhow::Result<()> {
     let cluster = Cluster::start(ClusterOptions::default())?;
     cluster.admin()?.apply(&caller::roles("vault", "dev"))?;
     let gateway = Gateway::start(&cluster, &Options::default())?;

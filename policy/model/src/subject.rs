@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_names_never_come_from_a_person_in_any_position() {
+    fn imp_09_reserved_names_never_come_from_a_person_in_any_position() {
         assert!(person("alice", &["dev"]).is_ok());
         for (user, groups) in [("system:admin", &[][..]), ("alice", &["dev", "system:masters"][..])] {
             assert!(
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_could_split_a_header_is_refused() {
+    fn imp_08_a_name_that_could_split_a_header_is_refused() {
         assert_eq!(
             person("a\r\nImpersonate-User: b", &[]).unwrap_err(),
             SubjectError::ControlCharacter { what: "user name" }

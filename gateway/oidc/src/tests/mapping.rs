@@ -11,7 +11,7 @@ fn members(object: &str) -> &str {
 }
 
 #[test]
-fn o_16_the_username_has_its_prefix_and_is_never_empty() {
+fn o_16_imp_11_the_username_has_its_prefix_and_is_never_empty() {
     let prefixed = issuer(json!({"usernamePrefix": "corp:", "groupsPrefix": "corp:"}));
     let token = verify_as(&prefixed, &signed(&claims()), Purpose::Bearer).unwrap();
     assert_eq!(
@@ -156,7 +156,7 @@ fn o_20_o_21_claims_that_are_only_pointed_at_are_refused_and_never_fetched() {
 }
 
 #[test]
-fn names_of_the_cluster_itself_never_come_from_a_claim() {
+fn imp_09_names_of_the_cluster_itself_never_come_from_a_claim() {
     for name in ["system:masters", "system:node:a", "System:Masters", "system:"] {
         assert_eq!(refusal_with(json!({"sub": name})), "system_name");
         assert_eq!(refusal_with(json!({"groups": ["dev", name]})), "system_name");

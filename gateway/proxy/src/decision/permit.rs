@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn f_01_one_user_and_one_line_for_each_group_and_extra_value() {
+    fn f_01_imp_08_one_user_and_one_line_for_each_group_and_extra_value() {
         let mut headers = HeaderMap::new();
         Outgoing::new(&identity("alice", &["dev", "a, b"]))
             .unwrap()

@@ -373,7 +373,7 @@ fn a_reason_for_acting_as_oneself_is_no_impersonation_and_lends_nothing() {
 }
 
 #[test]
-fn imp_03_to_imp_07_requests_that_can_be_read_in_two_ways_are_refused() {
+fn imp_03_imp_04_imp_05_imp_06_imp_07_what_can_be_read_in_two_ways_is_refused() {
     use ImpersonationError as E;
     let user = ("Impersonate-User", "bob");
     let why = "Impersonate-Extra-gatescribe.dev%2freason";

@@ -487,7 +487,7 @@ fn a_stale_snapshot_grants_nothing() {
 }
 
 #[test]
-fn too_many_groups_are_refused_and_never_cut() {
+fn imp_08_too_many_groups_are_refused_and_never_cut() {
     let groups = ["dev", "b", "c", "d", "e"];
     let world = World::new(&[]);
     assert_eq!(

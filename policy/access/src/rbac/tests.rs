@@ -140,7 +140,7 @@ fn roles_that_cannot_be_resolved_are_told() {
 }
 
 #[test]
-fn the_groups_are_those_that_the_api_server_will_see() {
+fn imp_14_the_groups_are_those_that_the_api_server_will_see() {
     let seen = |user: &str, names: &[&str]| {
         let groups = groups(names);
         SubjectView::impersonated(user, &groups)

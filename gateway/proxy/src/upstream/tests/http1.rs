@@ -89,7 +89,7 @@ async fn a_body_whose_length_nobody_knows_goes_out_with_every_method() {
 }
 
 #[tokio::test]
-async fn i5_a_request_with_a_wrong_identity_comes_back_and_no_connection_is_opened() {
+async fn imp_17_i5_a_request_with_a_wrong_identity_comes_back_and_no_connection_is_opened() {
     let upstream = Plain::new().await;
     let pool = upstream.pool();
     let wrong = [
