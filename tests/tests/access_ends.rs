@@ -189,7 +189,7 @@ fn is_refused(said: &Output) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_lock_ends_all_that_its_person_has_open_by_every_credential_and_nobody_elses() -> anyhow::Result<()> {
+fn ses_08_a_lock_ends_all_that_its_person_has_open_by_every_credential_and_nobody_elses() -> anyhow::Result<()> {
     let people = Ca::new("people")?;
     let gateway = gateway_for_every_credential(&people)?;
     let certificate = people.client(ALICE, &["corp:dev"])?;

@@ -168,7 +168,7 @@ fn a_rule_ends_a_watch_and_a_followed_log_that_have_lasted_long_enough() -> anyh
 
 /// Whoever is signed in for a minute reads at the beginning when it ends, and at the end that it has.
 #[test]
-fn what_is_open_ends_with_its_sign_in_which_is_named_at_the_beginning() -> anyhow::Result<()> {
+fn ses_09_what_is_open_ends_with_its_sign_in_which_is_named_at_the_beginning() -> anyhow::Result<()> {
     let more = json!({ "identity": { "session": { "idle": "1m", "max": "1m", "token": "1m" } } });
     let gateway = Gateway::start(
         world()?,

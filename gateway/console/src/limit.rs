@@ -123,7 +123,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_000);
 
     #[test]
-    fn a_source_may_try_so_often_and_then_waits() {
+    fn ses_14_a_source_may_try_so_often_and_then_waits() {
         let limiter = Limiter::default();
         for _ in 0..10 {
             assert!(limiter.take(Act::WrongUserCode, "a", NOW).is_ok());

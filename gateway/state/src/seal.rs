@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_only_in_its_own_row_and_table() {
+    fn ses_05_ses_07_what_is_sealed_opens_only_in_its_own_row_and_table() {
         let keys = keys(1, &[]);
         let sealed = keys.seal("sessions", "a", b"token").unwrap();
         assert_eq!(keys.open("sessions", "a", &sealed).unwrap(), b"token");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn any_flipped_bit_and_any_cut_is_refused() {
+    fn ses_05_any_flipped_bit_and_any_cut_is_refused() {
         let keys = keys(1, &[]);
         let sealed = keys.seal("sessions", "a", b"token").unwrap();
         for index in 0..sealed.len() {

@@ -27,7 +27,7 @@ fn logout_token(world: &World, changes: &Value) -> String {
 
 /// SES-02.
 #[tokio::test]
-async fn what_signed_out_stays_out_and_the_provider_is_told() {
+async fn ses_02_what_signed_out_stays_out_and_the_provider_is_told() {
     let world = world(Setup::One);
     let answer = world.signed_in().await;
     let handle = answer["refresh_token"].as_str().unwrap();

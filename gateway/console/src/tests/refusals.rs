@@ -31,7 +31,7 @@ fn counted(world: &World) -> usize {
 }
 
 #[tokio::test]
-async fn whoever_holds_a_good_secret_is_served_however_many_wrong_ones_come_from_the_same_address() {
+async fn ses_14_whoever_holds_a_good_secret_is_served_however_many_wrong_ones_come_from_the_same_address() {
     let world = world(Setup::One);
     let mut browser = Browser::new(&world);
     let away = browser.leave().await;

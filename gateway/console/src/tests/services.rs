@@ -42,7 +42,7 @@ async fn a_sign_in_leads_back_to_the_page_of_the_service_and_the_next_service_as
 
 /// SES-13, SES-04.
 #[tokio::test]
-async fn the_cookie_of_one_service_is_worth_nothing_at_another() {
+async fn ses_13_the_cookie_of_one_service_is_worth_nothing_at_another() {
     let world = world(Setup::One);
     let mut surfer = Surfer::new(&world);
     surfer
@@ -225,7 +225,7 @@ async fn a_code_of_one_service_is_used_up_at_another_and_gives_nothing_there() {
 
 /// SES-10: both were sent away before either answer's cookie was kept, so that the later cookie is the one that stays.
 #[tokio::test]
-async fn two_tabs_that_leave_at_the_same_time_both_arrive() {
+async fn ses_10_two_tabs_that_leave_at_the_same_time_both_arrive() {
     let world = world(Setup::One);
     let mut surfer = Surfer::new(&world);
     surfer
@@ -340,7 +340,7 @@ async fn a_sign_in_that_was_asked_to_be_stricter_goes_to_the_provider() {
 
 /// SES-01: whoever signs in once more has a new session, and the one before is over, with all of its cookies.
 #[tokio::test]
-async fn a_stricter_sign_in_takes_the_place_of_the_one_before_at_every_service() {
+async fn ses_01_a_stricter_sign_in_takes_the_place_of_the_one_before_at_every_service() {
     let world = world(Setup::One);
     let mut surfer = Surfer::new(&world);
     for host in [GRAFANA, WIKI] {
@@ -539,7 +539,7 @@ async fn who_signs_in_by_another_kind_than_is_asked_for_is_told_so_and_not_led_i
 
 /// SES-10: as a browser does that opens the tabs of yesterday.
 #[tokio::test]
-async fn tabs_that_a_browser_opens_all_at_once_all_arrive_and_keep_one_session() {
+async fn ses_10_tabs_that_a_browser_opens_all_at_once_all_arrive_and_keep_one_session() {
     let world = world(Setup::One);
     let mut surfer = Surfer::new(&world);
     let mut away = Vec::new();

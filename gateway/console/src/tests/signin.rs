@@ -342,7 +342,7 @@ async fn oidc_26_text_of_an_error_answer_is_neither_shown_nor_passed_on() {
 
 /// SES-10: tabs.
 #[tokio::test]
-async fn fifty_sign_ins_in_tabs_of_one_browser_all_finish_in_any_order_with_one_cookie() {
+async fn ses_10_fifty_sign_ins_in_tabs_of_one_browser_all_finish_in_any_order_with_one_cookie() {
     let world = world(Setup::One);
     let mut browser = Browser::new(&world);
     let mut tabs = Vec::new();
@@ -361,7 +361,7 @@ async fn fifty_sign_ins_in_tabs_of_one_browser_all_finish_in_any_order_with_one_
 
 /// SES-01: planted identifiers, and what was held before.
 #[tokio::test]
-async fn a_browser_session_is_always_new_and_a_planted_or_former_one_is_dead() {
+async fn ses_01_a_browser_session_is_always_new_and_a_planted_or_former_one_is_dead() {
     let world = world(Setup::One);
     let mut browser = Browser::new(&world);
     let planted = "A".repeat(43);
@@ -628,7 +628,7 @@ async fn a_token_is_for_a_known_audience_only() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_slowed_down_by_source() {
+async fn ses_14_wrong_credentials_are_slowed_down_by_source() {
     let world = world(Setup::One);
     let mut last = StatusCode::OK;
     for _ in 0..61 {

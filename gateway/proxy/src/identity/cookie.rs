@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn promise_1_a_bad_token_is_never_made_good_by_a_cookie_beside_it() {
+    async fn ses_12_a_bad_token_is_never_made_good_by_a_cookie_beside_it() {
         let (station, _locks, asked) = station(false);
         let unproved = asks(&station, "web.example", &[GOOD, ("authorization", "Bearer x.y.z")]).await;
         let unproved = unproved.unwrap_err();

@@ -246,7 +246,7 @@ fn fifty_exchanges_of_one_handle_at_once_give_one_next_handle_and_then_end_the_s
 }
 
 #[test]
-fn a_session_ends_when_idle_and_when_too_old_whatever_its_use() {
+fn ses_09_a_session_ends_when_idle_and_when_too_old_whatever_its_use() {
     let store = test_store();
     let (id, mut handle) = with_handle(&store);
     assert_eq!(
@@ -353,7 +353,7 @@ fn provider_tokens_are_stored_before_use_and_only_over_the_version_that_was_read
 }
 
 #[test]
-fn no_secret_stands_in_the_file() {
+fn ses_11_no_secret_stands_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
     let store = Store::open(&path, test_keys(), Limits::default()).unwrap();

@@ -274,7 +274,7 @@ async fn a_key_that_its_issuer_withdraws_ends_what_it_vouched_for() {
 
 /// An exec or a copy goes on when the token that began it has expired, and ends as a sign-in does.
 #[tokio::test]
-async fn no_expiry_of_a_token_ends_a_call_and_its_longest_sign_in_does() {
+async fn ses_09_no_expiry_of_a_token_ends_a_call_and_its_longest_sign_in_does() {
     let world = World::new(8, Authorization::Enforce);
     world.rules(&["dev"], &[]);
     let pod = "/api/v1/namespaces/a/pods/web";
@@ -615,7 +615,7 @@ async fn a_lock_ends_the_calls_of_its_subject_by_every_credential_and_no_others_
 
 /// By the clock of the test: nothing here waits for a beat that comes later.
 #[tokio::test(start_paused = true)]
-async fn whatever_changes_ends_what_it_refuses_within_two_seconds() {
+async fn ses_08_whatever_changes_ends_what_it_refuses_within_two_seconds() {
     type Change = fn(&World, &Identity);
     let changes: [(&str, Credential, Change); 5] = [
         ("a lock", Credential::Certificate, |world, who| {
@@ -665,7 +665,7 @@ fn hold(world: &mut World, held: &mut Vec<oneshot::Sender<SessionAnswer>>) -> us
 
 /// A session store that hangs, with 5,000 people whose sign-ins have to be looked up in the same moment.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_never_answers_delays_no_limit_and_ends_what_nobody_can_tell_of_after_a_minute() {
+async fn ses_07_a_store_that_never_answers_delays_no_limit_and_ends_what_nobody_can_tell_of_after_a_minute() {
     const CALLS: usize = 5_000;
     let mut world = World::new(CALLS + 8, Authorization::Enforce);
     let at = |seconds| BEGIN.plus(Duration::from_secs(seconds));
