@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn n_08_a_websocket_from_any_other_page_is_refused() {
+    fn n_08_web_04_a_websocket_from_any_other_page_is_refused() {
         let good: &[u8] = b"https://grafana.example.com";
         assert_eq!(is_of_own_page(&says(&[]), &own(None)), Err(ForeignPage::Absent));
         assert_eq!(is_of_own_page(&says(&[b"null"]), &own(None)), Err(ForeignPage::Opaque));

@@ -107,7 +107,7 @@ async fn a_no_is_told_to_the_terminal_and_recorded() {
 
 /// WEB-03: a form of another page, a ticket in another browser, a link alone.
 #[tokio::test]
-async fn nothing_but_the_persons_own_click_approves() {
+async fn web_03_nothing_but_the_persons_own_click_approves() {
     let world = world(Setup::One);
     let device = begin(&world).await;
     let mut browser = Browser::new(&world);

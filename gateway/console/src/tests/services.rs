@@ -83,7 +83,7 @@ async fn n_09_one_logout_ends_the_sign_in_at_every_service() {
 
 /// WEB-03.
 #[tokio::test]
-async fn only_a_page_of_the_service_takes_its_own_cookie_away() {
+async fn web_03_only_a_page_of_the_service_takes_its_own_cookie_away() {
     let world = world(Setup::One);
     for (method, site, goes) in [
         ("GET", Some("same-origin"), true),
@@ -146,7 +146,7 @@ async fn n_04_an_address_of_somebody_elses_arrival_signs_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_code_is_good_for_one_cookie_for_a_minute_and_a_browser_that_asks_twice_loses_nothing() {
+async fn web_13_a_code_is_good_for_one_cookie_for_a_minute_and_a_browser_that_asks_twice_loses_nothing() {
     let world = world(Setup::One);
     let mut surfer = Surfer::new(&world);
     surfer
@@ -176,7 +176,7 @@ async fn a_code_is_good_for_one_cookie_for_a_minute_and_a_browser_that_asks_twic
 }
 
 #[tokio::test]
-async fn a_code_of_one_service_is_used_up_at_another_and_gives_nothing_there() {
+async fn web_13_a_code_of_one_service_is_used_up_at_another_and_gives_nothing_there() {
     let world = world(Setup::One);
     let mut surfer = Surfer::new(&world);
     surfer

@@ -513,7 +513,7 @@ async fn wishes_are_passed_on_and_a_recent_sign_in_is_then_demanded() {
 }
 
 #[tokio::test]
-async fn every_answer_is_uncached_unframed_and_of_this_host_alone() {
+async fn web_06_web_10_every_answer_is_uncached_unframed_and_of_this_host_alone() {
     let world = world(Setup::One);
     for target in [
         "/",
@@ -571,7 +571,7 @@ async fn discovery_names_every_endpoint_and_the_keys_hold_no_private_part() {
 }
 
 #[tokio::test]
-async fn whoami_tells_the_claims_and_never_a_token_of_the_provider() {
+async fn web_12_whoami_tells_the_claims_and_never_a_token_of_the_provider() {
     let world = world(Setup::One);
     let handle = world.signed_in().await["refresh_token"].as_str().unwrap().to_owned();
     let for_api = world

@@ -36,7 +36,7 @@ fn metadata<'a>(mode: &'a str, destination: &'a str, site: &'a str) -> [(&'a str
 
 /// N-03, WEB-11: one row for each kind of asker.
 #[test]
-fn n_03_who_asks_is_read_from_the_head() {
+fn n_03_web_11_who_asks_is_read_from_the_head() {
     use Asker::*;
     let get = Method::GET;
     for (lines, asker) in [
@@ -215,7 +215,7 @@ fn a_navigation_is_sent_to_the_sign_in_from_which_it_comes_back() {
 }
 
 #[test]
-fn a_script_and_a_program_get_problem_details_with_the_address() {
+fn web_11_a_script_and_a_program_get_problem_details_with_the_address() {
     let response = answer(Form::Problem, &SAID);
     assert_eq!(
         lines_of(&response),

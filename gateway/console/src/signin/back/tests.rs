@@ -88,7 +88,7 @@ fn judge(host: Option<&str>, target: &str) -> Vec<String> {
 
 /// WEB-01, WEB-02, N-04.
 #[test]
-fn n_04_no_value_of_the_corpus_leads_a_browser_elsewhere() {
+fn n_04_web_01_web_02_no_value_of_the_corpus_leads_a_browser_elsewhere() {
     let corpus = corpus();
     assert!(corpus.len() >= 500, "{}", corpus.len());
     let mut accepted = 0;
@@ -106,7 +106,7 @@ fn n_04_no_value_of_the_corpus_leads_a_browser_elsewhere() {
 
 /// The corpus attacks: it sends a browser away from whoever does what gateways have done.
 #[test]
-fn the_corpus_leads_browsers_away_from_careless_readers() {
+fn web_01_the_corpus_leads_browsers_away_from_careless_readers() {
     let corpus = corpus();
     let gate = "https://gate.example.com:8443";
     let base = Url::parse(gate).unwrap();
@@ -233,7 +233,7 @@ fn a_sign_in_under_way_goes_on_behind_an_upgrade() {
 proptest! {
     /// WEB-02: whatever is accepted, a browser ends where we say.
     #[test]
-    fn n_04_whatever_is_accepted_leads_to_an_origin_of_ours(
+    fn n_04_web_02_whatever_is_accepted_leads_to_an_origin_of_ours(
         slashes in "[/\\\\]{0,3}",
         text in "([a-z0-9.:@;?#/\\\\%&=+~|{}<>\"'`^ \t\r\n]|%2f|%5c|%2e|%09|%00|\\PC){0,24}",
         host in prop_oneof![Just(None), Just(Some(SERVICE.to_owned())), "[a-zA-Z0-9.:@/\\\\%\\[\\]-]{0,24}".prop_map(Some)],
