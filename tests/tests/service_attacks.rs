@@ -2,16 +2,18 @@
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::http::{Answer, field, plainly};
 use tests::open::replace;
-use tests::wait::PATIENCE;
+use tests::wait::{PATIENCE, try_until, wait_until};
 
 /// One service: developers may do everything there, and everybody something.
 fn documents(upstream: SocketAddr) -> String {
@@ -52,6 +54,14 @@ struct World {
 impl World {
     /// A gateway before a service whose connections are served so.
     fn before(serve: impl Fn(TcpStream) -> anyhow::Result<()> + Send + Sync + 'static) -> anyhow::Result<Self> {
+        Self::with(Value::Null, serve)
+    }
+
+    /// The same, with these limits.
+    fn with(
+        limits: Value,
+        serve: impl Fn(TcpStream) -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let upstream = listener.local_addr()?;
         let serve = Arc::new(serve);
@@ -65,6 +75,7 @@ impl World {
         let cluster = FakeApiServer::start()?;
         let options = Options {
             identity: Some(json!({ "providers": [{ "acceptAudiences": ["kubernetes"] }] })),
+            more: limits.is_object().then(|| json!({ "limits": limits })),
             ..Options::ruled(documents(upstream))
         };
         Ok(Self {
@@ -220,4 +231,74 @@ fn promise_3_an_upload_whose_answer_has_not_come_ends_with_the_right_to_it() -> 
         "{outcome:#}"
     );
     Ok(())
+}
+
+/// Answers at once, but for what is asked at `/pub/wait`, which is counted and hangs until its client leaves.
+fn hangs_for_some(waiting: &AtomicUsize, mut stream: TcpStream) -> anyhow::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    while let Some(head) = next_head(&mut reader)? {
+        if target(&head) == "/pub/wait" {
+            waiting.fetch_add(1, Ordering::Relaxed);
+            reader.read_to_end(&mut Vec::new())?;
+            return Ok(());
+        }
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+    }
+    Ok(())
+}
+
+/// A connection from a network of its own on the loopback, with which one more of the public waits for an answer.
+fn waits_from(gateway: SocketAddr, host: &str, number: u16) -> anyhow::Result<TcpStream> {
+    let [high, low] = number.to_be_bytes();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, high.saturating_add(1), low, 9], 0)).into())?;
+    socket.connect(&gateway.into())?;
+    let mut stream = TcpStream::from(socket);
+    write!(stream, "GET /pub/wait HTTP/1.1\r\nHost: {host}\r\n\r\n")?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// Whether it was told 429; nothing has come where it waits.
+fn is_turned_away(stream: &TcpStream) -> bool {
+    let mut begin = [0; 13];
+    stream.peek(&mut begin).is_ok() && begin.starts_with(b"HTTP/1.1 429 ")
+}
+
+/// Two thousand networks ask for what is open to everybody and let go of nothing: what the public has is full then, and nothing of what people
+/// need.
+#[test]
+fn promise_8_thousands_of_addresses_fill_what_the_public_has_and_who_signed_in_calls_on() -> anyhow::Result<()> {
+    const NETWORKS: u16 = 2_000;
+    let reached: Arc<AtomicUsize> = Arc::default();
+    let counted = Arc::clone(&reached);
+    let world = World::with(json!({ "publicInFlight": 48, "longCalls": 64 }), move |stream| {
+        hangs_for_some(&counted, stream)
+    })?;
+    let (gateway, host) = (world.address()?, world.host()?);
+    let clients: Vec<TcpStream> = (0..NETWORKS)
+        .map(|number| waits_from(gateway, &host, number))
+        .collect::<anyhow::Result<_>>()?;
+    let most = 16;
+    wait_until("all but a quarter of the table are turned away", PATIENCE, || {
+        let turned_away = clients.iter().filter(|client| is_turned_away(client)).count();
+        (turned_away == clients.len() - most && reached.load(Ordering::Relaxed) == most).then_some(())
+    })?;
+    let alice = world.bearer("alice")?;
+    for round in 0..40 {
+        let hers = world.ask(("GET", "/a"), &[("Authorization", &alice)], b"")?;
+        ensure!((hers.status, &*hers.body) == (200, b"ok"), "{round}: {hers:?}");
+    }
+    let theirs = world.ask(("GET", "/pub/a"), &[("Accept", "application/json")], b"")?;
+    let words = String::from_utf8_lossy(&theirs.body).into_owned();
+    ensure!(
+        theirs.status == 429 && words.contains("or sign in"),
+        "{theirs:?} {words}"
+    );
+    drop(clients);
+    try_until("the public's places are free again", PATIENCE, || {
+        let theirs = world.ask(("GET", "/pub/a"), &[], b"")?;
+        ensure!(theirs.status == 200, "{theirs:?}");
+        Ok(())
+    })
 }

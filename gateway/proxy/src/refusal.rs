@@ -100,6 +100,8 @@ pub enum Limit {
     Unbegun(u32),
     /// Subjects that are told apart at the same time.
     Subjects,
+    /// What all who have not signed in have together.
+    Public,
 }
 
 impl Refusal {
@@ -246,6 +248,9 @@ impl std::fmt::Display for Limit {
             Self::Streams(limit) => write!(
                 f,
                 "you hold {limit} watches and other long calls, which is the limit of one person"
+            ),
+            Self::Public => f.write_str(
+                "more is asked of this gateway by those who have not signed in than all of them together have",
             ),
             Self::Subjects => f.write_str("more people use this gateway at the moment than it can tell apart"),
             Self::LongCalls(limit) => write!(
@@ -429,6 +434,9 @@ const fn next_of(refusal: &Refusal) -> Option<&'static str> {
             "ask whoever runs the gateway for a higher limit"
         }
         Refusal::Limit(Limit::Subjects) => "try again in a moment",
+        Refusal::Limit(Limit::Public) => {
+            "try again in a moment, or sign in: who has signed in has a share of their own"
+        }
         Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway",
         Refusal::Draining => "try again in a moment",
         Refusal::NotPublished => "look at the address; whoever writes the rules knows what is published",

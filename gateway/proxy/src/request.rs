@@ -51,7 +51,7 @@ use crate::identity::{self, Audience, Authenticated};
 use crate::listener::{Conn, Handler, Head, Inbound, Refused, Taking};
 use crate::observe::{Requests, Series};
 use crate::own_rights::{self, About, MOST_QUESTION, Question};
-use crate::refusal::{self, Asked, Limit, Refusal};
+use crate::refusal::{self, Asked, Refusal};
 use crate::sending::{Answered, Behind, Sending, unanswered};
 use crate::services::ServiceSide;
 use crate::session::tunnel::{Bounds, Recordings, never_switches};
@@ -384,7 +384,7 @@ impl Gate {
         let entered = self
             .calls
             .enter(Arc::clone(trail), Some(Arc::clone(conn)), conn.draining(), grounds);
-        entered.map_err(|full| Refusal::Limit(Limit::LongCalls(full.most)))
+        entered.map_err(|full| Refusal::Limit(full.into()))
     }
 
     /// The gateway host authenticates and records what people do there by itself; the one path that is answered without

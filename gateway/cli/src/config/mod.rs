@@ -4,6 +4,7 @@
 mod certificates;
 mod check;
 mod forward_auth;
+mod limits;
 mod problem;
 mod schema;
 pub(crate) mod shared_names;
@@ -17,11 +18,12 @@ use std::path::Path;
 pub(crate) use self::certificates::socket;
 pub use self::certificates::{ClientCertificates, Workloads};
 pub use self::forward_auth::{ForwardAuth, IngressPeer};
+pub use self::limits::Limits;
 pub use self::problem::{Problem, Problems};
 pub use self::types::{
     Admin, ApiVersion, Audit, AuditHidden, AuditMay, AuditRole, Authorization, Bound, Claims, Cluster, Config,
-    Credential, FailMode, FailModes, Format, Identity, Ledger, Level, Limits, Listener, Log, Names, Otlp, Policy,
-    Provider, RecordedSessions, Recording, Serves, ServiceAccounts, Session, Telemetry, Tls, Witness,
+    Credential, FailMode, FailModes, Format, Identity, Ledger, Level, Listener, Log, Names, Otlp, Policy, Provider,
+    RecordedSessions, Recording, Serves, ServiceAccounts, Session, Telemetry, Tls, Witness,
 };
 pub use self::value::{Secret, Size, Span};
 

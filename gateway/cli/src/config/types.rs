@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certificates::{ClientCertificates, Workloads};
 use super::forward_auth::ForwardAuth;
+use super::limits::Limits;
 use super::value::{Secret, Size, Span};
 
 /// The one configuration file of a gateway.
@@ -42,7 +43,7 @@ pub struct Config {
     /// Recordings of sessions inside pods.
     #[serde(default)]
     pub recording: Recording,
-    /// What one subject, and all strangers together, may use.
+    /// What one subject, all strangers together, and all of the public together may use.
     #[serde(default)]
     pub limits: Limits,
     /// Structured logs; they are no audit records.
@@ -631,91 +632,6 @@ const fn part_key_age() -> Span {
 }
 const fn check_rate() -> Size {
     Size::mebibytes(4)
-}
-
-/// What one subject, and all strangers together, may use (promise 8).
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Limits {
-    /// Short requests of one subject at the same time.
-    #[serde(default = "in_flight")]
-    #[schemars(range(min = 1, max = 100_000))]
-    pub in_flight: u32,
-    /// Watches and other long calls of one subject at the same time.
-    #[serde(default = "streams")]
-    #[schemars(range(min = 1, max = 100_000))]
-    pub streams: u32,
-    /// Watches and other long calls of all subjects together; more are refused, those that go on stay.
-    #[serde(default = "long_calls")]
-    #[schemars(range(min = 16, max = 1_000_000))]
-    pub long_calls: u32,
-    /// Records one subject may cause each second.
-    #[serde(default = "records_per_second")]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub records_per_second: u32,
-    /// Bytes of the ledger and of recordings that one subject may cause each day.
-    #[serde(default = "bytes_per_day")]
-    pub bytes_per_day: Size,
-    /// Records of all strangers together each second.
-    #[serde(default = "strangers")]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub strangers_per_second: u32,
-    /// Ledger bytes of all strangers together each second.
-    #[serde(default = "strangers_bytes")]
-    #[schemars(range(min = 1_024, max = 1_000_000_000))]
-    pub strangers_bytes_per_second: u32,
-    /// Most groups that are sent to a cluster for one person; more are refused, never cut.
-    #[serde(default = "groups")]
-    #[schemars(range(min = 1, max = 1_000))]
-    pub groups: u32,
-    /// Connections at the same time.
-    #[serde(default = "connections")]
-    #[schemars(range(min = 16, max = 1_000_000))]
-    pub connections: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            in_flight: in_flight(),
-            streams: streams(),
-            long_calls: long_calls(),
-            records_per_second: records_per_second(),
-            bytes_per_day: bytes_per_day(),
-            strangers_per_second: strangers(),
-            strangers_bytes_per_second: strangers_bytes(),
-            groups: groups(),
-            connections: connections(),
-        }
-    }
-}
-
-const fn in_flight() -> u32 {
-    400
-}
-const fn streams() -> u32 {
-    2_000
-}
-const fn long_calls() -> u32 {
-    50_000
-}
-const fn records_per_second() -> u32 {
-    2_000
-}
-const fn bytes_per_day() -> Size {
-    Size::mebibytes(8 * 1024)
-}
-const fn strangers() -> u32 {
-    50
-}
-const fn strangers_bytes() -> u32 {
-    32 * 1024
-}
-const fn groups() -> u32 {
-    64
-}
-const fn connections() -> u32 {
-    20_000
 }
 
 /// Structured logs.

@@ -719,6 +719,12 @@ fn limits(limits: &config::Limits) -> audit::Limits {
         bytes_per_day: limits.bytes_per_day.bytes(),
         strangers_per_second: limits.strangers_per_second,
         strangers_bytes_per_second: limits.strangers_bytes_per_second,
+        public: audit::PublicLimits {
+            in_flight: limits.public_in_flight,
+            streams: limits.public_streams,
+            records_per_second: limits.public_records_per_second,
+            bytes_per_day: limits.public_bytes_per_day.bytes(),
+        },
         ..audit::Limits::default()
     }
 }

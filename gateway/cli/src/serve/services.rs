@@ -33,7 +33,7 @@ use proxy::decision::{ServiceRules, ServiceStation};
 use proxy::identity::Identity;
 use proxy::services::{NotServed, ServiceGate, ServiceSide, ServiceTable};
 use proxy::site::Sites;
-use proxy::upstream::{Limits, Pool, UpstreamMetrics};
+use proxy::upstream::{Limits, MOST_SOCKETS, Pool, UpstreamMetrics};
 use reach::{
     Authorities, CredentialSource, Endpoints, ServiceConnection, ServicePlace, ServiceProtocol, ServiceSource, Tuning,
 };
@@ -53,8 +53,6 @@ use super::recorder::{self, short_digest};
 const REREAD_EVERY: Duration = Duration::from_secs(30);
 /// Annotations that change close together count together: whoever applies a folder of Services makes one change.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Requests of one service at the same time over HTTP/1.1: how long an answer goes on is known by nobody, so that all have their place here.
-const MOST_SOCKETS: usize = 4_096;
 
 /// What is published, and what keeps it fresh.
 struct Publisher {
@@ -382,6 +380,7 @@ impl Publisher {
         let source = source(published, pods.clone())?;
         let connection = Arc::new(ServiceConnection::new(name.clone(), source, tuning)?);
         let limits = Limits {
+            // How long an answer goes on is known by nobody, so that all have their place here.
             short_sockets: MOST_SOCKETS,
             ..Limits::default()
         };

@@ -5,7 +5,7 @@
 //! full, idle subjects are dropped; when none is idle, a new subject is refused and counted, so that the table never refuses
 //! somebody whom it knows.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -13,44 +13,9 @@ use dashmap::DashMap;
 use model::subject::SubjectId;
 use model::time::Timestamp;
 
+use super::limits::Limits;
 use crate::clock::Reading;
 use crate::refusal::Limit;
-
-/// The limits of each subject and of all strangers together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Short requests of one subject at the same time.
-    pub in_flight: u32,
-    /// Long-running calls of one subject at the same time.
-    pub streams: u32,
-    /// Records one subject may cause each second.
-    pub records_per_second: u32,
-    /// How many seconds' worth of records may come at once.
-    pub burst_seconds: u32,
-    /// Bytes of the ledger and of recordings that one subject may cause each day (UTC).
-    pub bytes_per_day: u64,
-    /// Records of all strangers together each second.
-    pub strangers_per_second: u32,
-    /// Ledger bytes of all strangers together each second: not each day, so that a flood in the morning hides no evening.
-    pub strangers_bytes_per_second: u32,
-    /// Subjects that are remembered at the same time.
-    pub subjects: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            in_flight: 400,
-            streams: 2_000,
-            records_per_second: 2_000,
-            burst_seconds: 5,
-            bytes_per_day: 8 << 30,
-            strangers_per_second: 50,
-            strangers_bytes_per_second: 32 << 10,
-            subjects: 200_000,
-        }
-    }
-}
 
 /// A rate limit that needs one word: the theoretical arrival time of the next conforming event (GCRA).
 #[derive(Debug, Default)]
@@ -94,6 +59,8 @@ impl Rate {
 /// What one subject has used.
 #[derive(Debug, Default)]
 struct Used {
+    /// One of the public's callers.
+    is_public: AtomicBool,
     in_flight: AtomicU32,
     streams: AtomicU32,
     logs: AtomicU32,
@@ -326,8 +293,25 @@ impl Budgets {
             self.newcomers.add(now.wall);
             return Err(Limit::Subjects);
         };
+        self.place(used, stream, now)
+    }
+
+    /// The same for one of the public's callers, by the part that it has of what the public has.
+    ///
+    /// # Errors
+    /// [`Limit::Public`], whatever was reached, or that the table is full; counted as above.
+    pub fn enter_public(&self, caller: &SubjectId, stream: bool, now: Reading) -> Result<Place, Limit> {
+        let Some(used) = self.of(caller, now) else {
+            self.newcomers.add(now.wall);
+            return Err(Limit::Subjects);
+        };
+        used.is_public.store(true, Ordering::Relaxed);
+        self.place(used, stream, now).map_err(|_| Limit::Public)
+    }
+
+    fn place(&self, used: Arc<Used>, stream: bool, now: Reading) -> Result<Place, Limit> {
         // Once: limits that change meanwhile are the next one's.
-        let limits = **self.limits.load();
+        let limits = self.limits_of(&used);
         let refuse = |limit| Err(self.count(&used, now, limit));
         if let Some(limit) = over_bytes(&used, limits.bytes_per_day, now) {
             return refuse(limit);
@@ -372,8 +356,16 @@ impl Budgets {
     #[must_use]
     pub fn has_filled_its_day(&self, subject: &SubjectId, now: Reading) -> bool {
         let used = self.subjects.get(subject).map(|used| Arc::clone(&used));
-        let limit = self.limits.load().bytes_per_day;
-        used.is_some_and(|used| over_bytes(&used, limit, now).is_some())
+        used.is_some_and(|used| over_bytes(&used, self.limits_of(&used).bytes_per_day, now).is_some())
+    }
+
+    fn limits_of(&self, used: &Used) -> Limits {
+        let limits = **self.limits.load();
+        if used.is_public.load(Ordering::Relaxed) {
+            limits.of_one_of_public()
+        } else {
+            limits
+        }
     }
 
     /// Whether one more record without identity may be written now; otherwise it is counted.
@@ -454,7 +446,7 @@ impl Budgets {
             let busy = used.in_flight.load(Ordering::Relaxed) > 0 || used.streams.load(Ordering::Relaxed) > 0;
             // A subject whose bytes of today would be forgotten could start over: it stays.
             let counts = !used.suppressed.is_empty()
-                || used.bytes.load(Ordering::Relaxed) > self.limits.load().bytes_per_day / 2;
+                || used.bytes.load(Ordering::Relaxed) > self.limits_of(used).bytes_per_day / 2;
             busy || counts || !used.rate.is_idle(now.mono) || !used.unbegun.is_idle(now.mono)
         });
     }
@@ -471,6 +463,7 @@ fn over_bytes(used: &Used, limit: u64, now: Reading) -> Option<Limit> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PublicLimits;
     use super::*;
 
     fn subject(n: u8) -> SubjectId {
@@ -494,6 +487,7 @@ mod tests {
             strangers_per_second: 5,
             strangers_bytes_per_second: 100,
             subjects: 2,
+            public: PublicLimits::default(),
         }
     }
 

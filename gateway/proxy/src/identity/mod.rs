@@ -49,6 +49,7 @@ pub use self::certificate::CertificateNames;
 use self::credential::Presented;
 use self::locked::{LockedOut, Turned};
 use self::newcomers::Newcomers;
+pub use self::public::CALLERS;
 pub(crate) use self::public::public;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::standing::for_bench;

@@ -46,14 +46,15 @@ pub(crate) fn public(address: &str) -> Result<Identity, Refusal> {
     }))
 }
 
-/// As so many callers the public counts: a hostile address harms that share of it.
-const CALLERS: u8 = 16;
+/// As so many callers the public counts: a hostile network harms that share of it.
+pub const CALLERS: u8 = 16;
 
-/// Which of them an address is. Of IPv6 the network counts, as one machine has all addresses in it (RFC 4291 §2.5.4).
+/// Which of them an address is. Its network counts, as whoever has one address has its neighbours, too: of IPv4 the /24, which is the smallest
+/// that is routed by itself, of IPv6 the /56, which is what one customer gets (RFC 6177 §2).
 fn caller(address: &str) -> String {
-    let network = match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(address)) => address.octets().to_vec(),
-        Ok(IpAddr::V6(address)) => address.octets().into_iter().take(8).collect(),
+    let network: Vec<u8> = match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.octets().into_iter().take(3).collect(),
+        Ok(IpAddr::V6(address)) => address.octets().into_iter().take(7).collect(),
         Err(_) => Vec::new(),
     };
     let hashed = digest::digest(&digest::SHA256, &network);
@@ -81,8 +82,13 @@ mod tests {
         let all: BTreeSet<String> = v4.chain(v6).map(|address| id(&address)).collect();
         assert_eq!(all.len(), usize::from(CALLERS), "and all of them are used");
         assert_eq!(id("10.1.2.3"), id("::ffff:10.1.2.3"));
-        let machine: BTreeSet<String> = (0..200).map(|number| id(&format!("2001:db8::{number:x}"))).collect();
-        assert_eq!(machine.len(), 1, "one machine has many addresses");
+        let network: BTreeSet<String> = (0..256).map(|number| id(&format!("203.0.113.{number}"))).collect();
+        assert_eq!(network.len(), 1, "whoever has one has its neighbours");
+        let customer: BTreeSet<String> = (0..256)
+            .flat_map(|site| [format!("2001:db8:0:{site:x}::1"), format!("2001:db8:0:{site:x}:1::")])
+            .map(|address| id(&address))
+            .collect();
+        assert_eq!(customer.len(), 1, "one customer has many networks");
         assert_eq!(id("not an address"), id(""));
     }
 }

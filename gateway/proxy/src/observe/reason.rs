@@ -144,6 +144,8 @@ closed! {
         Unbegun = "unbegun",
         /// Subjects told apart at the same time.
         Subjects = "subjects",
+        /// What all of the public have together.
+        Public = "public",
     }
 }
 
@@ -205,6 +207,7 @@ impl From<Limit> for LimitKind {
             Limit::Proxied(_) => Self::Proxied,
             Limit::Unbegun(_) => Self::Unbegun,
             Limit::Subjects => Self::Subjects,
+            Limit::Public => Self::Public,
         }
     }
 }

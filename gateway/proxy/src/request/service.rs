@@ -259,7 +259,7 @@ impl Gate {
         Ok(decided)
     }
 
-    /// The public has a budget for each address that it calls from.
+    /// The public has budgets of its own, apart from what people need.
     pub(super) fn place_of_public(&self, trail: &mut Arc<Trail>) -> Result<Place, Stop> {
         let nobody = Arc::new(public(&trail.peer.ip)?);
         let known = unshared(trail)?;
@@ -271,7 +271,7 @@ impl Gate {
         let place = self
             .audit
             .budgets()
-            .enter(nobody.subject().id(), goes_on, trail.received);
+            .enter_public(nobody.subject().id(), goes_on, trail.received);
         place.map_err(Refusal::Limit).map_err(Stop::Counted)
     }
 

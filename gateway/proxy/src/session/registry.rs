@@ -18,6 +18,7 @@ use crate::audit::Trail;
 use crate::chain::OnBehalf;
 use crate::identity::Identity;
 use crate::listener::Conn;
+use crate::refusal::Limit;
 
 /// The table of the calls that go on (watches, followed logs), bounded by `limits.longCalls`.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Registry {
     calls: DashMap<u64, Arc<Entry>>,
     next: AtomicU64,
     held: AtomicUsize,
+    /// Those of them that are the public's.
+    held_by_public: AtomicUsize,
     most: AtomicUsize,
     ended: Mutex<Ended>,
     /// Sign-ins of whose people the provider has lately said something else.
@@ -49,12 +52,33 @@ const TOLD_FOR: Duration = Duration::from_secs(3_600);
 /// Most ends that are remembered; a flood of ends above it forgets the oldest ones first.
 const MOST_ENDED: usize = 10_000;
 
-/// The table is full.
+/// The public has one place of so many at most: each of its calls stands here, and people need the rest.
+const OF_PUBLIC: usize = 4;
+
+/// There is no place for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{most} watches and other long calls go through this gateway, which is its limit")]
-pub struct Full {
-    /// The limit.
-    pub most: usize,
+pub enum Full {
+    /// The table is full.
+    #[error("{most} watches and other long calls go through this gateway, which is its limit")]
+    ForAll {
+        /// The limit.
+        most: usize,
+    },
+    /// What of it is the public's is full.
+    #[error("{most} calls of those who have not signed in go through this gateway, which is their limit")]
+    ForPublic {
+        /// The limit.
+        most: usize,
+    },
+}
+
+impl From<Full> for Limit {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::ForAll { most } => Self::LongCalls(most),
+            Full::ForPublic { .. } => Self::Public,
+        }
+    }
 }
 
 impl Registry {
@@ -65,6 +89,7 @@ impl Registry {
             calls: DashMap::new(),
             next: AtomicU64::new(1),
             held: AtomicUsize::new(0),
+            held_by_public: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
             ended: Mutex::default(),
             changed: Mutex::default(),
@@ -91,16 +116,8 @@ impl Registry {
         draining: &CancellationToken,
         grounds: Grounds,
     ) -> Result<LongCall, Full> {
-        let most = self.most.load(Ordering::Relaxed);
-        let more = |held: usize| (held < most).then_some(held.saturating_add(1));
-        if self
-            .held
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .is_err()
-        {
-            self.metrics.full.inc();
-            return Err(Full { most });
-        }
+        self.take_place(is_of_public(&trail))
+            .inspect_err(|_| _ = self.metrics.full.inc())?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let entry = Arc::new(Entry::new(id, trail, conn, draining, grounds));
         self.calls.insert(id, Arc::clone(&entry));
@@ -122,6 +139,29 @@ impl Registry {
         })
     }
 
+    fn take_place(&self, is_of_public: bool) -> Result<(), Full> {
+        let most = self.most.load(Ordering::Relaxed);
+        let take = |held: &AtomicUsize, most: usize| {
+            let more = |held: usize| (held < most).then_some(held.saturating_add(1));
+            held.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
+        };
+        let of_public = (most / OF_PUBLIC).max(1);
+        if is_of_public && !take(&self.held_by_public, of_public) {
+            return Err(Full::ForPublic { most: of_public });
+        }
+        if take(&self.held, most) {
+            return Ok(());
+        }
+        self.give_back_public(is_of_public);
+        Err(Full::ForAll { most })
+    }
+
+    fn give_back_public(&self, is_of_public: bool) {
+        if is_of_public {
+            self.held_by_public.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
     /// Looking after them broke. It goes on.
     pub(super) fn keeper_broke(&self, now: Timestamp) {
         self.metrics.broke.inc();
@@ -140,8 +180,9 @@ impl Registry {
     }
 
     pub(super) fn leave(&self, id: u64) {
-        if self.calls.remove(&id).is_some() {
+        if let Some((_, entry)) = self.calls.remove(&id) {
             self.held.fetch_sub(1, Ordering::AcqRel);
+            self.give_back_public(is_of_public(&entry.trail));
             self.metrics.open.dec();
         }
     }
@@ -241,6 +282,10 @@ impl Registry {
             .map(|entry| Arc::clone(&entry))
             .collect()
     }
+}
+
+fn is_of_public(trail: &Trail) -> bool {
+    trail.service.as_ref().is_some_and(|called| called.is_public)
 }
 
 fn lately(of: &Mutex<Ended>, sign_in: &str) -> Option<Box<str>> {

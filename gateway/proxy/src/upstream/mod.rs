@@ -49,7 +49,7 @@ pub use gate::{NoEffectAnswer, effect, read};
 pub use identity::{IdentityBroken, assert_identity};
 pub use metrics::UpstreamMetrics;
 pub use outgoing::{BoxError, SendBody};
-pub use pool::{Facts, Limits, Pool};
+pub use pool::{Facts, Limits, MOST_SOCKETS, Pool};
 
 listed! {
     /// What kind of stream a request opens; each has connections of its own.

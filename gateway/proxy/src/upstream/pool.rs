@@ -16,6 +16,10 @@ use super::metrics::ByClass;
 use super::outgoing::{Outgoing, SendBody};
 use super::{Call, StreamClass, UpstreamMetrics, http1, http2};
 
+/// Most sockets of one class to one service, and of upgrades to a cluster. What all of the public may hold open at the same time stays below
+/// half of it, so that a service has room for people whatever the public does.
+pub const MOST_SOCKETS: usize = 4_096;
+
 /// What a pool may use. All of it is bounded.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -50,7 +54,7 @@ impl Default for Limits {
             watch_sockets: 512,
             follow_log_sockets: 1_024,
             proxied_sockets: 1_024,
-            upgrade_sockets: 4_096,
+            upgrade_sockets: MOST_SOCKETS,
             streams: 200,
             waiters: 1_024,
             wait: Duration::from_secs(10),
