@@ -163,6 +163,8 @@ impl Body for Inbound {
 pub(crate) struct Outbound<B> {
     body: Option<B>,
     progress: Option<Arc<StreamProgress>>,
+    /// Nothing but the end of the connection tells the end of this one.
+    ends_with: Option<Arc<Shared>>,
     _in_flight: InFlight,
 }
 
@@ -174,8 +176,15 @@ impl<B> Outbound<B> {
         Self {
             body,
             progress,
+            ends_with: None,
             _in_flight: in_flight,
         }
+    }
+
+    /// The same for an answer by HTTP/1.0 without a length: until it is over, the connection may not end as if it were.
+    pub(crate) fn ending_with(mut self, connection: Option<Arc<Shared>>) -> Self {
+        self.ends_with = connection;
+        self
     }
 }
 
@@ -195,6 +204,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outbound<B> {
             } else {
                 progress.delivered()
             }
+        }
+        if let Some(connection) = &this.ends_with {
+            let is_over = match &polled {
+                Poll::Ready(None) => true,
+                Poll::Ready(Some(Ok(_))) => this.body.as_ref().is_none_or(Body::is_end_stream),
+                Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+            };
+            connection.set_owes_end(!is_over);
         }
         polled
     }

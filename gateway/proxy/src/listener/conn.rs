@@ -297,6 +297,9 @@ impl Counters {
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Takes note that the stream is a tunnel from now on, in which a reader may pause for as long as it likes.
     fn enter_tunnel(&self);
+
+    /// Takes note that whoever reads is to be told by a reset that it breaks off, once it is closed.
+    fn breaks_off(&self);
 }
 
 impl Wire for TcpStream {
@@ -306,11 +309,22 @@ impl Wire for TcpStream {
             tracing::debug!(error = %error, "the user timeout of a tunnel could not be lifted");
         }
     }
+
+    fn breaks_off(&self) {
+        // Without time to linger what is closed is reset (RFC 9293 §3.10.5, ABORT).
+        if let Err(error) = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(error = %error, "a connection whose answer broke off could not be reset");
+        }
+    }
 }
 
 impl Wire for tokio_rustls::server::TlsStream<TcpStream> {
     fn enter_tunnel(&self) {
         self.get_ref().0.enter_tunnel();
+    }
+
+    fn breaks_off(&self) {
+        self.get_ref().0.breaks_off();
     }
 }
 

@@ -12,7 +12,8 @@ use std::{
 };
 
 use futures::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version, header::CONTENT_LENGTH};
+use http_body::Body;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -278,7 +279,7 @@ impl<H: Handler> Serving<H> {
             is_upgrade: head.upgrade.is_some(),
             is_violation: head.violation.is_some(),
         };
-        let body_progress = self.deadlines.body_progress;
+        let (body_progress, version) = (self.deadlines.body_progress, request.version());
         let request = request.map(|body| Inbound::new(body, parts.shared.clone(), body_progress, stream.clone()));
         let handling = async { self.handler.handle(parts.conn.clone(), head, request).await };
         let mut response = match AssertUnwindSafe(handling).catch_unwind().await {
@@ -290,7 +291,8 @@ impl<H: Handler> Serving<H> {
         } else {
             settle_http1(&mut response, &asked, &parts.shared);
         }
-        Ok(response.map(|body| Outbound::new(body, stream, in_flight)))
+        let ends_with = ends_with_connection(version, &response).then(|| parts.shared.clone());
+        Ok(response.map(|body| Outbound::new(body, stream, in_flight).ending_with(ends_with)))
     }
 
     fn head(&self, parts: &Parts, request: &mut Request<Incoming>, is_http2: bool) -> Head {
@@ -324,6 +326,15 @@ impl<H: Handler> Serving<H> {
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     }
+}
+
+/// HTTP/1.0 has no chunks: where no length is known, the body ends where the connection does (RFC 9112 §6.3).
+fn ends_with_connection<B: Body>(version: Version, response: &Response<Option<B>>) -> bool {
+    let is_known = response
+        .body()
+        .as_ref()
+        .is_none_or(|body| body.size_hint().exact().is_some());
+    version == Version::HTTP_10 && !is_known && !response.headers().contains_key(CONTENT_LENGTH)
 }
 
 type Shaken = (TlsStream<TcpStream>, Option<Arc<str>>);

@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Waker},
 };
@@ -21,6 +21,8 @@ use super::{guard::machine::Heads, head::Head, metrics::CloseReason, timer::Endi
 pub(crate) struct Shared {
     state: Mutex<State>,
     in_flight: AtomicUsize,
+    /// An answer whose end only the end of the connection tells has begun and is not over.
+    owes_end: AtomicBool,
     /// Asks the driver to end the connection once the running requests are answered.
     pub(crate) go_away: Notify,
 }
@@ -59,6 +61,7 @@ impl Shared {
         Arc::new(Self {
             state: Mutex::new(state),
             in_flight: AtomicUsize::new(0),
+            owes_end: AtomicBool::new(false),
             go_away: Notify::new(),
         })
     }
@@ -114,6 +117,15 @@ impl Shared {
     pub(crate) fn begin_request(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         InFlight(self.clone())
+    }
+
+    /// Says whether an answer is under way whose end is that of the connection: closed now, it would look complete.
+    pub(crate) fn set_owes_end(&self, owes: bool) {
+        self.owes_end.store(owes, Ordering::Release);
+    }
+
+    pub(crate) fn owes_end(&self) -> bool {
+        self.owes_end.load(Ordering::Acquire)
     }
 
     pub(crate) fn in_flight(&self) -> usize {

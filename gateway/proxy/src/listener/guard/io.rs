@@ -27,9 +27,10 @@ use super::super::{
 };
 use super::machine::{Machine, Scan, Stop, Waiting};
 
-/// A guarded HTTP/1 connection.
+/// A guarded HTTP/1 connection. Dropped while an answer is under way that only its end would tell the end of, it is reset: a client that takes the
+/// end for the answer's would keep half of it for the whole.
 #[derive(Debug)]
-pub(crate) struct GuardedIo<S, L> {
+pub(crate) struct GuardedIo<S: Wire, L> {
     wire: S,
     machine: Machine,
     mode: Mode,
@@ -74,6 +75,14 @@ struct Times {
 enum Linger {
     NotNeeded,
     Until(Option<Instant>, usize),
+}
+
+impl<S: Wire, L> Drop for GuardedIo<S, L> {
+    fn drop(&mut self) {
+        if self.shared.owes_end() {
+            self.wire.breaks_off();
+        }
+    }
 }
 
 impl<S: Wire, L> GuardedIo<S, L> {
