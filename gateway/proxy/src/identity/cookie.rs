@@ -10,8 +10,8 @@ use model::ask::{CookieAnswer, CookieQuestion, SignedIn};
 use model::cookie::Cookie;
 use model::time::Timestamp;
 
-use super::cache::Known;
-use super::{AtService, Authenticated, Credential, Identity, Station, Unproved, Vouched, groups_hash};
+use super::cache::{Epoch, Fingerprint, Known};
+use super::{AtService, Authenticated, Credential, Identity, REFUSAL_COUNTS, Station, Unproved, Vouched, groups_hash};
 use crate::refusal::Refusal;
 
 impl<'a> AtService<'a> {
@@ -67,13 +67,33 @@ impl Station {
             CookieAnswer::Unknown { why } => Err(refused(Refusal::CannotVerify(format!(
                 "your sign-in cannot be looked up: {why}"
             )))),
-            CookieAnswer::Ended { why } => self.no_longer(format!("your sign-in has ended: {why}")),
-            CookieAnswer::Foreign => self.no_longer("the cookie was not given out for this host".to_owned()),
+            CookieAnswer::Ended { why } => {
+                let why = format!("your sign-in has ended: {why}");
+                Err(refused(self.no_longer(why, (fingerprint, began), now, generation)))
+            }
+            CookieAnswer::Foreign => {
+                let why = "the cookie was not given out for this host".to_owned();
+                Err(refused(self.no_longer(why, (fingerprint, began), now, generation)))
+            }
         }
     }
 
-    fn no_longer(&self, why: String) -> Result<Authenticated, Unproved> {
-        Err(Unproved::by("cookie", Refusal::SignInEnded(why)))
+    /// Remembers for a moment that a cookie is bad, so that a flood of one costs one look-up. A sign-in that has ended never goes on, and a new one has
+    /// a new cookie: what is kept here refuses nobody who has signed in since. What could not be looked up is not kept.
+    fn no_longer(
+        &self,
+        why: String,
+        (fingerprint, began): (Fingerprint, Epoch),
+        now: Timestamp,
+        generation: u64,
+    ) -> Refusal {
+        let bad = Known::Bad {
+            why: why.as_str().into(),
+            until: now.plus(REFUSAL_COUNTS),
+            generation,
+        };
+        self.cache.put(fingerprint, bad, began);
+        Refusal::SignInEnded(why)
     }
 }
 
@@ -122,8 +142,42 @@ mod tests {
     use crate::listener::Conn;
     use crate::session::bench;
 
+    /// A sign-in of al's.
+    fn live() -> CookieAnswer {
+        CookieAnswer::Live(Box::new(SignedIn {
+            session: "s".into(),
+            subject: for_bench("al", &["dev"], Credential::Cookie).subject().clone(),
+            ends_at: bench::BEGIN.plus(Duration::from_secs(600)),
+            auth_time: Some(bench::BEGIN),
+            acr: Some("mfa".into()),
+            stated_reason: None,
+        }))
+    }
+
     /// A station whose store knows the cookie `good` on `web.example`, as al's; and how often it was asked.
     fn station(ended: bool) -> (Arc<Station>, watch::Sender<Arc<Locks>>, Arc<AtomicU64>) {
+        asking(move |question| {
+            let is_known = question.host.as_str() == "web.example" && &*question.value == "good";
+            match (is_known, ended) {
+                (true, false) => live(),
+                (true, true) => CookieAnswer::Ended {
+                    why: "you signed out".to_owned(),
+                },
+                (false, _) => CookieAnswer::Foreign,
+            }
+        })
+    }
+
+    /// A station whose store gives these answers, one after another.
+    fn answering(answers: Vec<CookieAnswer>) -> (Arc<Station>, Arc<AtomicU64>) {
+        let mut answers = answers.into_iter();
+        let (station, _, asked) = asking(move |_| answers.next().unwrap());
+        (station, asked)
+    }
+
+    fn asking(
+        mut answer: impl FnMut(&CookieQuestion) -> CookieAnswer + Send + 'static,
+    ) -> (Arc<Station>, watch::Sender<Arc<Locks>>, Arc<AtomicU64>) {
         let (_, trust) = watch::channel(Arc::new(bench::trust()));
         let (publish, locks) = watch::channel(Arc::default());
         let (keys, _) = Ask::new(1, Duration::from_secs(1), |_| KeyAnswer::Unknown);
@@ -135,21 +189,7 @@ mod tests {
             while let Some((question, reply)) = asked.recv().await {
                 let question: CookieQuestion = question;
                 counted.fetch_add(1, Ordering::Relaxed);
-                let is_known = question.host.as_str() == "web.example" && &*question.value == "good";
-                let answer = match (is_known, ended) {
-                    (true, false) => CookieAnswer::Live(Box::new(SignedIn {
-                        session: "s".into(),
-                        subject: for_bench("al", &["dev"], Credential::Cookie).subject().clone(),
-                        ends_at: bench::BEGIN.plus(Duration::from_secs(600)),
-                        auth_time: Some(bench::BEGIN),
-                        acr: Some("mfa".into()),
-                        stated_reason: None,
-                    })),
-                    (true, true) => CookieAnswer::Ended {
-                        why: "you signed out".to_owned(),
-                    },
-                    (false, _) => CookieAnswer::Foreign,
-                };
+                let answer = answer(&question);
                 let _ = reply.send(answer);
             }
         });
@@ -173,6 +213,16 @@ mod tests {
     }
 
     async fn asks(station: &Station, host: &str, lines: &[(&'static str, &str)]) -> Result<Authenticated, Unproved> {
+        asks_at(station, host, lines, 0).await
+    }
+
+    /// So many seconds later.
+    async fn asks_at(
+        station: &Station,
+        host: &str,
+        lines: &[(&'static str, &str)],
+        seconds: u64,
+    ) -> Result<Authenticated, Unproved> {
         let address = SocketAddr::from(([10, 0, 0, 1], 1));
         let conn = Conn::new(1, address, address, "gateway".into(), CancellationToken::new());
         let mut headers = HeaderMap::new();
@@ -185,7 +235,8 @@ mod tests {
             name: None,
             secure: true,
         };
-        let (clock, _) = Clock::manual(bench::BEGIN.unix_nanos());
+        let at_that_time = bench::BEGIN.plus(Duration::from_secs(seconds));
+        let (clock, _) = Clock::manual(at_that_time.unix_nanos());
         station
             .authenticate(&conn, Audience::Service(at), &mut headers, clock.read())
             .await
@@ -218,6 +269,67 @@ mod tests {
             let unproved = asks(&station, "web.example", &[("cookie", nothing)]).await.unwrap_err();
             assert_eq!(unproved.credential, "none", "{nothing}");
         }
+    }
+
+    #[tokio::test]
+    async fn promise_8_a_flood_of_one_bad_cookie_costs_one_look_up_in_ten_seconds() {
+        let (station, _locks, asked) = station(false);
+        let bad = [("cookie", "__Host-gatescribe-service=bad")];
+        for _ in 0..1_000 {
+            let unproved = asks(&station, "web.example", &bad).await.unwrap_err();
+            assert!(unproved.is_stale_cookie(), "{unproved:?}");
+            assert_eq!(
+                unproved.refusal.in_words(),
+                "the cookie was not given out for this host"
+            );
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        // What was bad on one host says nothing of another, and nothing of the next sign-in.
+        assert!(asks(&station, "api.example", &[GOOD]).await.is_err());
+        assert!(asks(&station, "web.example", &[GOOD]).await.is_ok());
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        assert!(asks_at(&station, "web.example", &bad, 9).await.is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        assert!(asks_at(&station, "web.example", &bad, 10).await.is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), 4, "it is looked up again");
+        // However many different ones are made up, the table has its bound, and whoever is signed in is still known.
+        for number in 0..1_000 {
+            let made_up = format!("__Host-gatescribe-service=x{number}");
+            assert!(asks(&station, "web.example", &[("cookie", &made_up)]).await.is_err());
+        }
+        let (good, bad) = station.cache().sizes();
+        assert!(good == 1 && bad <= 100, "{good} {bad}");
+        let before = asked.load(Ordering::Relaxed);
+        assert!(asks(&station, "web.example", &[GOOD]).await.is_ok());
+        assert_eq!(asked.load(Ordering::Relaxed), before);
+    }
+
+    /// A cookie that a restored store knows again, or whose sign-in stood nowhere when a replica was asked.
+    #[tokio::test]
+    async fn a_cookie_that_becomes_good_counts_within_ten_seconds_and_what_could_not_be_looked_up_at_once() {
+        let answers = [
+            CookieAnswer::Unknown { why: "late".into() },
+            CookieAnswer::Foreign,
+            live(),
+        ];
+        let (station, asked) = answering(answers.to_vec());
+        let cannot = asks(&station, "web.example", &[GOOD]).await.unwrap_err();
+        assert!(matches!(cannot.refusal, Refusal::CannotVerify(_)), "{cannot:?}");
+        assert!(
+            asks(&station, "web.example", &[GOOD])
+                .await
+                .unwrap_err()
+                .is_stale_cookie()
+        );
+        assert_eq!(
+            asked.load(Ordering::Relaxed),
+            2,
+            "what could not be looked up is not kept"
+        );
+        assert!(asks_at(&station, "web.example", &[GOOD], 9).await.is_err());
+        assert!(asks_at(&station, "web.example", &[GOOD], 10).await.is_ok());
+        assert!(asks_at(&station, "web.example", &[GOOD], 11).await.is_ok());
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test]
