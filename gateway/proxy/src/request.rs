@@ -11,6 +11,7 @@
 //! shown of a read before its access record is (promise 4).
 
 mod answer;
+mod called;
 mod service;
 mod service_refusal;
 #[cfg(test)]

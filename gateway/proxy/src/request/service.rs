@@ -1,7 +1,7 @@
 //! The way of a call to a published service: the same stations, in the same order.
 //!
 //! ```text
-//! head ─► target ─► service ─► identity or public ─► budget ─► page ─► decision ─► strip ─► intent ─► add ─► upstream ─► answer
+//! head ─► stations of `called.rs` ─► strip ─► intent ─► add ─► upstream ─► answer
 //! ```
 //!
 //! Every call is an effect (decision 0021), and each stands in the table of calls that go on from before it is sent: which of them
@@ -17,7 +17,6 @@ use http::header::{CONTENT_TYPE, COOKIE, EXPECT, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use model::cookie::Cookie;
-use model::decision::Unmet;
 use model::origin::Origin;
 use model::request::Target;
 use model::service::{HostName, ServiceName};
@@ -25,22 +24,22 @@ use model::time::Timestamp;
 use tracing::Instrument as _;
 
 use super::answer::{note_connection, own_audit_id};
-use super::upgrade::refused_as_unrecorded;
+use super::called::{Asked, Came as CameTo, Found, Passed};
 use super::{Duties, Gate, Stop, forwarded, no_new_ones, unshared};
 use crate::asserted::Assertions;
-use crate::audit::{CalledService, DecisionTrail, End, Place, Trail};
+use crate::audit::{DecisionTrail, End, Place, Trail};
 use crate::body::{BodyLimit, Ender, Outbound, Uplink};
 use crate::chain;
 use crate::decision::{Effect, Moment, Outgoing, Permit, ServiceDecided};
 use crate::headers::{self, Came, Named};
-use crate::identity::{AtService, Audience, Authenticated, Credential, Identity, public};
+use crate::identity::{Authenticated, Credential, Identity, public};
 use crate::listener::{Conn, Head, Inbound, Upgrade};
 use crate::page_origin::{ForeignPage, changes_from_own_page, is_of_own_page};
 use crate::refusal::Refusal;
 use crate::sending::{Answered, Behind, Sending};
 use crate::services::ServiceGate;
 use crate::session::LongCall;
-use crate::sign_in_first::{Asker, is_grpc};
+use crate::sign_in_first::is_grpc;
 use crate::site::OWN_PATHS;
 use crate::upstream::{Call, Expected, StreamClass, UpstreamBody};
 
@@ -65,31 +64,24 @@ impl Gate {
         if head.target.starts_with(OWN_PATHS.as_bytes()) {
             return self.at_service(conn, &host, head, request, trail).await;
         }
-        let (gate, target) = self.called(&host, head, &request, unshared(trail)?)?;
-        let who = self.proved_at_service(conn, &mut request, trail).await?;
-        let early = match &who {
-            Some(who) => Some(self.within_budgets(who, trail)?),
-            None => None,
+        let asked = Asked {
+            host,
+            method: request.method().clone(),
+            target: &head.target,
+            upgrade: head.upgrade,
+            came: CameTo::Here(conn),
         };
-        no_new_ones(conn)?;
-        let gate = gate.ok_or(if who.is_some() {
-            Refusal::NotPublished
-        } else {
-            Refusal::NoCredential
-        })?;
-        if who.as_ref().is_some_and(is_of_browser) {
-            self.is_asked_by_own_page(&host, request.method(), request.headers(), trail.upgrade)?;
-        }
-        self.on_behalf(who.as_ref(), request.headers(), trail).await?;
-        let decided = self.decided(&gate.published, who.as_ref(), &target, trail)?;
-        let place = match early {
-            Some(place) => place,
-            None => self.place_of_public(trail)?,
+        let passed = self.passed(asked, request.headers_mut(), trail).await?;
+        let Passed {
+            found: Found::Here(gate),
+            target,
+            decided,
+            place,
+            ..
+        } = passed
+        else {
+            return Err(Refusal::Internal.into());
         };
-        trail.passed_decision(self.audit.clock().mono());
-        if decided.obligations().record {
-            return Err(refused_as_unrecorded(trail, Unmet::Recording).into());
-        }
         let permit = decided.permit(Arc::new(Outgoing::to_service(Vec::new())), self.proof_ends(trail));
         let call = self.prepared(&gate, &target, &mut request, trail)?;
         let duties = Duties {
@@ -120,67 +112,6 @@ impl Gate {
         let response = serving.instrument(span).await;
         trail.told_end(Some(response.status().as_u16()), self.audit.clock().mono());
         Ok(response)
-    }
-
-    /// What the head is addressed to; none where no service stands at the path, which only somebody who is known is told.
-    fn called(
-        &self,
-        host: &HostName,
-        head: &Head,
-        request: &Request<Inbound>,
-        trail: &mut Trail,
-    ) -> Result<(Option<Arc<ServiceGate>>, Target), Refusal> {
-        trail.service = Some(CalledService {
-            host: host.clone(),
-            name: None,
-            is_public: false,
-            asker: Asker::of(request.method(), request.headers(), head.upgrade),
-            arrival: arrival_of(request.headers(), self.services.is_secure()),
-        });
-        trail.counted_in(self.observed.services());
-        let target = Target::of_service(&head.target).map_err(Refusal::Target)?;
-        trail.target = Some(target.clone());
-        let gate = self.services.now().find(host, path(&target)?).cloned();
-        if let Some(called) = &mut trail.service {
-            called.name = gate.as_ref().map(|gate| gate.published.name().clone());
-        }
-        Ok((gate, target))
-    }
-
-    /// Who sent it; none where nobody has signed in, or whose cookie counts no longer.
-    async fn proved_at_service(
-        &self,
-        conn: &Conn,
-        request: &mut Request<Inbound>,
-        trail: &mut Arc<Trail>,
-    ) -> Result<Option<Authenticated>, Stop> {
-        let Some(called) = trail.service.clone() else {
-            return Err(Refusal::Internal.into());
-        };
-        let at = AtService {
-            host: &called.host,
-            name: called.name.as_ref(),
-            secure: self.services.is_secure(),
-        };
-        let proving = self
-            .identity
-            .authenticate(conn, Audience::Service(at), request.headers_mut(), trail.received);
-        let who = match proving.await {
-            Ok(who) => who,
-            Err(unproved) if matches!(unproved.refusal, Refusal::NoCredential) => return Ok(None),
-            Err(unproved) if unproved.is_stale_cookie() => {
-                unshared(trail)?.presented = Some((unproved.credential, None));
-                return Ok(None);
-            }
-            Err(unproved) => return Err(self.turned_back(unproved, unshared(trail)?)),
-        };
-        let received = trail.received.wall;
-        let known = unshared(trail)?;
-        known.identity = Some(Arc::clone(who.identity()));
-        known.stated_reason = who.identity().stated_reason(received).cloned();
-        known.links_to(request.headers());
-        trail.passed_identity(self.audit.clock().mono());
-        Ok(Some(who))
     }
 
     /// A cookie is sent with whatever any page asks for: what changes something, and what goes on, counts from the service's own pages alone.

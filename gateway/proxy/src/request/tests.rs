@@ -75,7 +75,7 @@ impl RecordingKeys for Keys {
     }
 }
 
-struct NoHost;
+pub(super) struct NoHost;
 
 impl GatewayHost for NoHost {
     fn serve<'a>(&'a self, _: &'a Trail, _: Request<Inbound>) -> BoxFuture<'a, Response<Outbound>> {

@@ -2,7 +2,7 @@
 //! same identity and the same decision as a call that passes here, and each is one record.
 //!
 //! ```text
-//! question ─► ingress ─► what it tells ─► service ─► identity or public ─► budget ─► page ─► decision ─► record ─► answer
+//! question ─► ingress ─► what it tells ─► stations of `called.rs` ─► record ─► answer
 //! ```
 //!
 //! What it is not: a way for a call. What becomes of the call nobody here sees; how long a stream goes on is the ingress's to say. So a
@@ -24,24 +24,19 @@ use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use model::decision::Unmet;
-use model::request::Target;
 
 pub use self::envoy::fuzz_envoy_check;
 pub use self::peer::{BadSecret, LEAST_SECRET, PEER_SECRET, Peers, Secrets};
 use self::said::Said;
 pub use self::told::fuzz_ingress_told;
 use self::told::{Told, Words};
-use super::service::{arrival_of, is_of_browser, path};
-use super::upgrade::refused_as_unrecorded;
-use super::{ABOVE_A_BUDGET, Gate, Stop, Waiting, no_new_ones, unshared};
-use crate::audit::{CalledService, Peer, Place, RecordedVerdict, Trail};
-use crate::decision::ServiceDecided;
+use super::called::{Asked, Came, Passed};
+use super::{ABOVE_A_BUDGET, Gate, Stop, Waiting};
+use crate::audit::{Peer, RecordedVerdict, Trail};
 use crate::headers::{self, Named, ServiceHeaders};
-use crate::identity::{AtService, Authenticated};
+use crate::identity::Authenticated;
 use crate::listener::{Conn, Handler, Head, Inbound, Refused};
 use crate::refusal::Refusal;
-use crate::sign_in_first::Asker;
 
 use access::rule::Published;
 
@@ -111,84 +106,26 @@ impl Gate {
     }
 
     async fn judge(&self, conn: &Conn, mut told: Told, trail: &mut Arc<Trail>) -> Result<Yes, Stop> {
-        let (published, target) = self.judged_service(&told, unshared(trail)?)?;
-        let who = self.proved_at_ingress(&mut told, published.as_ref(), trail).await?;
-        let early = match &who {
-            Some(who) => Some(self.within_budgets(who, trail)?),
-            None => None,
+        let asked = Asked {
+            host: told.host,
+            method: told.method,
+            target: &told.target,
+            upgrade: told.upgrade,
+            came: Came::ToIngress(conn, told.from),
         };
-        no_new_ones(conn)?;
-        let published = published.ok_or(if who.is_some() {
-            Refusal::NotPublished
-        } else {
-            Refusal::NoCredential
-        })?;
-        if who.as_ref().is_some_and(is_of_browser) {
-            self.is_asked_by_own_page(&told.host, &told.method, &told.headers, told.upgrade)?;
-        }
-        self.on_behalf(who.as_ref(), &told.headers, trail).await?;
-        let decided = self.decided(&published, who.as_ref(), &target, trail)?;
-        let _place: Place = match early {
-            Some(place) => place,
-            None => self.place_of_public(trail)?,
-        };
-        trail.passed_decision(self.audit.clock().mono());
-        owes_nothing_here(&decided, trail)?;
-        let said = self.said_to_ingress(&published, who.as_ref(), trail)?;
-        let headers = ServiceHeaders::of(&published).map_err(|_| Refusal::Internal)?;
+        let passed = self.passed(asked, &mut told.headers, trail).await?;
+        // It keeps its place until the record is written.
+        let Passed {
+            found,
+            who,
+            place: _place,
+            ..
+        } = passed;
+        let published = found.published();
+        let said = self.said_to_ingress(published, who.as_ref(), trail)?;
+        let headers = ServiceHeaders::of(published).map_err(|_| Refusal::Internal)?;
         let recorded = self.audit.verdict(trail).await?;
         Ok(Yes::of(&recorded, said, headers.own(), told.headers))
-    }
-
-    /// The service that it is about; none where no ingress forwards at that path.
-    fn judged_service(&self, told: &Told, trail: &mut Trail) -> Result<(Option<Published>, Target), Refusal> {
-        trail.service = Some(CalledService {
-            host: told.host.clone(),
-            name: None,
-            is_public: false,
-            asker: Asker::of(&told.method, &told.headers, told.upgrade),
-            arrival: arrival_of(&told.headers, self.services.is_secure()),
-        });
-        let target = Target::of_service(&told.target).map_err(Refusal::Target)?;
-        trail.target = Some(target.clone());
-        let published = self.services.now().judged(&told.host, path(&target)?).cloned();
-        if let Some(called) = &mut trail.service {
-            called.name = published.as_ref().map(|published| published.name().clone());
-        }
-        Ok((published, target))
-    }
-
-    /// Who called the ingress; none where nobody has signed in, or whose cookie counts no longer.
-    async fn proved_at_ingress(
-        &self,
-        told: &mut Told,
-        published: Option<&Published>,
-        trail: &mut Arc<Trail>,
-    ) -> Result<Option<Authenticated>, Stop> {
-        let at = AtService {
-            host: &told.host,
-            name: published.map(Published::name),
-            secure: self.services.is_secure(),
-        };
-        let received = trail.received.wall;
-        let proving = self
-            .identity
-            .authenticate_told(at, &mut told.headers, told.from, received);
-        let who = match proving.await {
-            Ok(who) => who,
-            Err(unproved) if matches!(unproved.refusal, Refusal::NoCredential) => return Ok(None),
-            Err(unproved) if unproved.is_stale_cookie() => {
-                unshared(trail)?.presented = Some((unproved.credential, None));
-                return Ok(None);
-            }
-            Err(unproved) => return Err(self.turned_back(unproved, unshared(trail)?)),
-        };
-        let known = unshared(trail)?;
-        known.identity = Some(Arc::clone(who.identity()));
-        known.stated_reason = who.identity().stated_reason(received).cloned();
-        known.links_to(&told.headers);
-        trail.passed_identity(self.audit.clock().mono());
-        Ok(Some(who))
     }
 
     /// The headers that say who calls, for the ingress to set.
@@ -256,20 +193,6 @@ fn in_plain_words(refusal: &Refusal) -> Response<Bytes> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// What would have to happen to the call itself cannot be done to one that passes elsewhere.
-fn owes_nothing_here(decided: &ServiceDecided, trail: &Trail) -> Result<(), Refusal> {
-    let owed = decided.obligations();
-    if owed.record {
-        return Err(refused_as_unrecorded(trail, Unmet::Recording));
-    }
-    if owed.longest_seconds.is_some() && trail.upgrade.is_some() {
-        return Err(Refusal::Ended(
-            "a rule limits how long this goes on, and behind this ingress nobody would end it".to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// The one thing that lets a call pass: who calls, and the cookies that are not ours.
