@@ -97,6 +97,12 @@ impl ServiceHeaders {
         &self.own
     }
 
+    /// The headers that say who calls, whether there is anything to say or not.
+    pub fn of_the_caller(&self) -> impl Iterator<Item = &HeaderName> {
+        let more = [&self.user, &self.groups, &self.email];
+        std::iter::once(&self.assertion).chain(more.into_iter().flatten())
+    }
+
     /// Adds to a request, of which [`super::strip`] has taken all that a client could have written, what the service is told.
     /// `named` is `None` on a public path.
     ///

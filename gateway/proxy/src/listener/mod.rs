@@ -32,6 +32,7 @@ pub use accept::{DrainReport, ListenError, Listener, Running};
 pub use body::{Inbound, InboundError, Taking};
 pub use config::{Deadlines, Limits, ListenerConfig, Security};
 pub use conn::{Alpn, ClientCertificate, Conn, Counters, TlsFacts, TlsVersion};
+pub(crate) use guard::lines::check_method;
 pub use guard::target::Scheme;
 pub use head::{Head, HeadLimits, Upgrade};
 pub use host::Host;

@@ -12,10 +12,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::rule::Published;
-use http::{HeaderMap, Method};
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue, Method};
 use model::decision::Unmet;
 use model::request::Target;
 use model::service::HostName;
+use model::time::Timestamp;
 
 use super::service::{arrival_of, is_of_browser, path};
 use super::upgrade::refused_as_unrecorded;
@@ -23,10 +25,11 @@ use super::{Gate, Stop, no_new_ones, unshared};
 use crate::audit::{CalledService, Place, Trail};
 use crate::decision::ServiceDecided;
 use crate::identity::{AtService, Audience, Authenticated};
-use crate::listener::{Conn, Upgrade};
+use crate::listener::{Conn, Upgrade, check_method};
 use crate::refusal::Refusal;
 use crate::services::ServiceGate;
 use crate::sign_in_first::Asker;
+use crate::site::OWN_PATHS;
 
 /// What is asked of a service.
 pub(super) struct Asked<'a> {
@@ -115,7 +118,10 @@ impl Gate {
             None => self.place_of_public(trail)?,
         };
         trail.passed_decision(self.audit.clock().mono());
-        owes_nothing(&decided, asked.came, trail)?;
+        owes_nothing(&decided, trail)?;
+        if matches!(asked.came, Came::ToIngress(..)) && goes_on(asked.upgrade, headers) {
+            ends_by_itself(&decided)?;
+        }
         Ok(Passed {
             found,
             who,
@@ -140,10 +146,13 @@ impl Gate {
             arrival: arrival_of(headers, self.services.is_secure()),
         });
         trail.counted_in(self.observed.services());
+        // The listener has looked at it where the call came here; an ingress tells what it will.
+        check_method(asked.method.as_str().as_bytes()).map_err(Refusal::Malformed)?;
         let target = Target::of_service(asked.target).map_err(Refusal::Target)?;
         trail.target = Some(target.clone());
         let (table, path) = (self.services.now(), path(&target)?);
         let found = match asked.came {
+            _ if is_own(path) => None,
             Came::Here(_) => table.find(&asked.host, path).cloned().map(Found::Here),
             Came::ToIngress(..) => table.judged(&asked.host, path).cloned().map(Found::BehindIngress),
         };
@@ -194,20 +203,43 @@ impl Gate {
     }
 }
 
-/// What would have to happen to the call itself, and cannot: of no call of a service there is a recording, and at one that passes elsewhere
-/// nobody here ends anything.
-fn owes_nothing(decided: &ServiceDecided, came: Came<'_>, trail: &Trail) -> Result<(), Refusal> {
-    let owed = decided.obligations();
-    if owed.record {
+/// Whether a decoded path is one of ours in the eyes of some server: in any case of letters, and without the slash behind it. A yes to it at an
+/// ingress would lead to whatever stands there.
+fn is_own(path: &str) -> bool {
+    let mut segments = path.split('/').skip(1);
+    let own = OWN_PATHS.trim_matches('/');
+    segments.next().is_some_and(|first| first.eq_ignore_ascii_case(own))
+}
+
+/// Of no call of a service there is a recording.
+fn owes_nothing(decided: &ServiceDecided, trail: &Trail) -> Result<(), Refusal> {
+    if decided.obligations().record {
         return Err(refused_as_unrecorded(trail, Unmet::Recording));
     }
-    let is_elsewhere = matches!(came, Came::ToIngress(..));
-    if is_elsewhere && owed.longest_seconds.is_some() && trail.upgrade.is_some() {
-        return Err(Refusal::Ended(
-            "a rule limits how long this goes on, and behind this ingress nobody would end it".to_owned(),
-        ));
-    }
     Ok(())
+}
+
+/// Whether it may go on for as long as it likes: a switch of protocols, or an `EventSource`, which asks for its events by name (HTML Standard
+/// §9.2).
+fn goes_on(upgrade: Option<Upgrade>, headers: &HeaderMap) -> bool {
+    let is_events = |line: &HeaderValue| {
+        let kinds = line.as_bytes().split(|byte| *byte == b',');
+        let mut essences = kinds.filter_map(|kind| kind.split(|byte| *byte == b';').next());
+        essences.any(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
+    };
+    upgrade.is_some() || headers.get_all(ACCEPT).iter().any(is_events)
+}
+
+/// What goes on behind an ingress nobody here ends: no rule may promise that somebody does.
+fn ends_by_itself(decided: &ServiceDecided) -> Result<(), Refusal> {
+    let owed = decided.obligations();
+    let is_endless = decided.grounds.not_after == Timestamp::MAX;
+    if is_endless && owed.longest_seconds.is_none() && owed.idle_seconds.is_none() {
+        return Ok(());
+    }
+    Err(Refusal::Ended(
+        "a rule limits how long this goes on, and behind this ingress nobody would end it".to_owned(),
+    ))
 }
 
 #[cfg(test)]

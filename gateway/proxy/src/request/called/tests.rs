@@ -367,3 +367,83 @@ fn promise_3_what_is_refused_here_is_refused_at_an_ingress_in_the_same_order_and
         assert!(met.contains_key(code), "the situations never led to {code}: {met:?}");
     }
 }
+
+fn get(target: &'static str) -> Call {
+    Call {
+        method: "GET",
+        target,
+        upgrades: false,
+        headers: vec![GOOD],
+    }
+}
+
+fn websocket(target: &'static str) -> Call {
+    let mut call = get(target);
+    call.upgrades = true;
+    call.headers.push(("origin", "https://OWN"));
+    call
+}
+
+#[tokio::test]
+async fn promise_2_no_spelling_of_our_own_paths_is_a_services() {
+    let stage = Stage::new();
+    for target in [
+        "/.gatescribe/signed-in",
+        "/.gatescribe/",
+        "/.gatescribe",
+        "/.Gatescribe/x",
+        "/%2egatescribe/x",
+        "/.gatescrib%65/x?y",
+    ] {
+        for is_here in [true, false] {
+            let said = stage.said(is_here, &get(target)).await;
+            assert_eq!(said.code(), "notPublished", "{target} {is_here}");
+            assert_eq!(said.who.as_deref(), Some("al"), "its record names who asked");
+        }
+    }
+    for other in ["/.gatescribes/x", "/x/.gatescribe/", "/gatescribe/"] {
+        assert_eq!(stage.said(false, &get(other)).await.code(), "yes", "{other}");
+    }
+}
+
+#[tokio::test]
+async fn promise_2_a_method_that_a_server_might_read_otherwise_gets_no_yes() {
+    let stage = Stage::new();
+    for method in ["get", "Get", "PROPFIND", "post", "TRACE", "CONNECT", "FOO"] {
+        let said = stage.said(false, &Call { method, ..get("/") }).await;
+        assert_eq!(said.code(), "malformed", "{method}");
+    }
+}
+
+#[tokio::test]
+async fn promise_3_no_end_is_promised_of_what_an_ingress_lets_go_on() {
+    let stage = Stage::new();
+    let events = |target| {
+        let mut call = get(target);
+        call.headers.push(("accept", "text/html, Text/Event-Stream;q=0.9"));
+        call
+    };
+    for target in ["/idle/a", "/recent/a"] {
+        assert_eq!(
+            stage.said(true, &websocket(target)).await.code(),
+            "yes",
+            "{target}: here it is ended"
+        );
+        for call in [websocket(target), events(target)] {
+            let said = stage.said(false, &call).await;
+            assert_eq!(said.code(), "ended", "{call:?}");
+            assert!(
+                said.refused
+                    .unwrap()
+                    .2
+                    .contains("behind this ingress nobody would end it")
+            );
+        }
+        assert_eq!(
+            stage.said(false, &get(target)).await.code(),
+            "yes",
+            "{target}: it is over at once"
+        );
+    }
+    assert_eq!(stage.said(false, &websocket("/")).await.code(), "yes");
+}

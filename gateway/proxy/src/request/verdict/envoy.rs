@@ -206,7 +206,9 @@ fn header_map(lines: &[RawHeader]) -> Result<HeaderMap, Untold> {
 
 /// The frame of a yes, whose record is `id`.
 pub(super) fn yes(yes: &Yes, id: &str) -> Bytes {
-    let mut set: Vec<(HeaderName, HeaderValue)> = yes.said.clone();
+    // Envoy removes what it is told to: nothing has to be set in its place.
+    let said = yes.said.iter().filter(|(_, value)| !value.is_empty());
+    let mut set: Vec<(HeaderName, HeaderValue)> = said.cloned().collect();
     if let Ok(id) = HeaderValue::from_str(id) {
         set.push((AUDIT_ID, id));
     }
@@ -221,6 +223,7 @@ pub(super) fn yes(yes: &Yes, id: &str) -> Bytes {
     to_remove.extend(
         yes.own
             .iter()
+            .chain(yes.said.iter().map(|(name, _)| name))
             .chain([&ASSERTION, &OTHER_COOKIES])
             .chain(forged)
             .cloned(),

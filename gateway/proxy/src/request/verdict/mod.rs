@@ -33,6 +33,7 @@ use self::told::{Told, Words};
 use super::called::{Asked, Came, Passed};
 use super::{ABOVE_A_BUDGET, Gate, Stop, Waiting};
 use crate::audit::{Peer, RecordedVerdict, Trail};
+use crate::chain::ASSERTION;
 use crate::headers::{self, Named, ServiceHeaders};
 use crate::identity::Authenticated;
 use crate::listener::{Conn, Handler, Head, Inbound, Refused};
@@ -125,7 +126,7 @@ impl Gate {
         let said = self.said_to_ingress(published, who.as_ref(), trail)?;
         let headers = ServiceHeaders::of(published).map_err(|_| Refusal::Internal)?;
         let recorded = self.audit.verdict(trail).await?;
-        Ok(Yes::of(&recorded, said, headers.own(), told.headers))
+        Ok(Yes::of(&recorded, said, &headers, told.headers))
     }
 
     /// The headers that say who calls, for the ingress to set.
@@ -197,6 +198,7 @@ fn in_plain_words(refusal: &Refusal) -> Response<Bytes> {
 
 /// The one thing that lets a call pass: who calls, and the cookies that are not ours.
 struct Yes {
+    /// Each header that says who calls; empty where there is nothing to say.
     said: Vec<(HeaderName, HeaderValue)>,
     cookies: HeaderValue,
     /// Names of which the gateway alone has the word to this service.
@@ -206,16 +208,21 @@ struct Yes {
 }
 
 impl Yes {
-    fn of(_: &RecordedVerdict, said: Vec<(HeaderName, HeaderValue)>, own: &[HeaderName], mut asked: HeaderMap) -> Self {
+    fn of(
+        _: &RecordedVerdict,
+        said: Vec<(HeaderName, HeaderValue)>,
+        names: &ServiceHeaders,
+        mut asked: HeaderMap,
+    ) -> Self {
         headers::strip_own_cookies(&mut asked);
         let left: Vec<&[u8]> = asked.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
         // Values of headers, joined by plain text, are one.
         let mut cookies = HeaderValue::from_bytes(&left.join(&b"; "[..])).unwrap_or(HeaderValue::from_static(""));
         cookies.set_sensitive(true);
         Self {
-            said,
+            said: completed(said, names),
             cookies,
-            own: own.to_vec(),
+            own: names.own().to_vec(),
             asked,
         }
     }
@@ -234,6 +241,16 @@ impl Yes {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
+}
+
+/// With every header that says who calls: an ingress that copies one which is not there may leave what the caller wrote in it.
+fn completed(mut said: Vec<(HeaderName, HeaderValue)>, names: &ServiceHeaders) -> Vec<(HeaderName, HeaderValue)> {
+    for name in names.of_the_caller().chain([&ASSERTION]) {
+        if !said.iter().any(|(own, _)| own == name) {
+            said.push((name.clone(), HeaderValue::from_static("")));
+        }
+    }
+    said
 }
 
 /// The body of a question, which is one message.
@@ -286,5 +303,30 @@ impl Handler for Verdicts {
 
     fn connection_refused(&self, conn: &Conn, reason: Refused) {
         self.gate.audit.connection_refused(conn, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use access::rule::load_files;
+
+    use super::*;
+
+    #[test]
+    fn n_01_a_yes_has_every_header_that_says_who_calls_empty_where_nothing_is_said() {
+        let text = "apiVersion: gatescribe.dev/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  hosts: [web.example]\n  \
+                    upstream: {ingress: true}\n  identityHeaders: {user: X-User, groups: X-Groups, email: X-Email}\n";
+        let services = load_files([("services.yaml", text)]).unwrap().services;
+        let names = ServiceHeaders::of(services.named("web").unwrap()).unwrap();
+        let user = (HeaderName::from_static("x-user"), HeaderValue::from_static("al"));
+        for (said, of_user) in [(vec![], ""), (vec![user], "al")] {
+            let mut all: Vec<_> = completed(said, &names)
+                .into_iter()
+                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+                .collect();
+            all.sort_unstable();
+            let user = format!("x-user: {of_user}");
+            assert_eq!(all, ["x-email: ", "x-gatescribe-assertion: ", "x-groups: ", &user]);
+        }
     }
 }
