@@ -63,7 +63,7 @@ pub(super) enum Found {
     /// Reached from here.
     Here(Arc<ServiceGate>),
     /// An ingress forwards there.
-    BehindIngress(Published),
+    BehindIngress(Box<Published>),
 }
 
 impl Found {
@@ -154,7 +154,10 @@ impl Gate {
         let found = match asked.came {
             _ if is_own(path) => None,
             Came::Here(_) => table.find(&asked.host, path).cloned().map(Found::Here),
-            Came::ToIngress(..) => table.judged(&asked.host, path).cloned().map(Found::BehindIngress),
+            Came::ToIngress(..) => {
+                let published = table.judged(&asked.host, path).cloned();
+                published.map(|published| Found::BehindIngress(Box::new(published)))
+            }
         };
         if let Some(called) = &mut trail.service {
             called.name = found.as_ref().map(|found| found.published().name().clone());
