@@ -178,6 +178,14 @@ impl Tab<'_> {
         Ok(serde_json::from_value(self.ask(json!({"do": "visited"}))?)?)
     }
 
+    /// What the pages of the tab broke since this was last asked: their own policy, or that of what they put into a frame.
+    ///
+    /// # Errors
+    /// The browser ended.
+    pub fn complaints(&self) -> anyhow::Result<Vec<String>> {
+        Ok(serde_json::from_value(self.ask(json!({"do": "complaints"}))?)?)
+    }
+
     /// Takes pictures below `target/screenshots/`, on a desk and on a phone, by day and by night, and looks for what people would stumble over.
     ///
     /// # Errors
@@ -187,8 +195,8 @@ impl Tab<'_> {
         for page in told.as_array().context("pages")? {
             ensure!(page["faults"] == json!([]), "{name}: {page:#}");
         }
-        let complaints = self.ask(json!({"do": "complaints"}))?;
-        ensure!(complaints == json!([]), "{name}: {complaints:#}");
+        let complaints = self.complaints()?;
+        ensure!(complaints.is_empty(), "{name}: {complaints:#?}");
         Ok(())
     }
 

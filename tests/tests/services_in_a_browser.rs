@@ -11,6 +11,9 @@ use tests::gateway::{Gateway, Options};
 use tests::wait::{PATIENCE, try_until};
 use tests::window::{Chromium, Site, Tab};
 
+#[path = "services_in_a_browser/hostile.rs"]
+mod hostile;
+
 const HARDWARE: &str = "urn:example:hardware";
 
 /// Two services for developers; what lies in the vault of one wants a stronger sign-in.
@@ -57,7 +60,7 @@ struct World {
     notes: Site,
     shop: Site,
     clock: Hand,
-    _cluster: FakeApiServer,
+    cluster: FakeApiServer,
 }
 
 impl World {
@@ -77,7 +80,7 @@ impl World {
             notes,
             shop,
             clock,
-            _cluster: cluster,
+            cluster,
         })
     }
 

@@ -15,6 +15,8 @@ const UNSHOWN: &str = "## Statements without a test, and why";
 const SHORTEST_REASON: usize = 30;
 /// Areas of which each statement, from 01 to this one, has a test or a reason.
 const WHOLE_AREAS: &[(&str, u32)] = &[("G", 16), ("H", 24), ("I", 13), ("J", 10), ("K", 10), ("L", 10)];
+/// Areas of which each statement, from 01 to this one, is in the name of a test, or has a reason.
+const NAMED_AREAS: &[(&str, u32)] = &[("IMP", 17), ("OIDC", 30), ("SES", 14), ("WEB", 14)];
 
 /// Where an id is cited.
 #[derive(Default)]
@@ -54,13 +56,31 @@ fn what_no_test_shows_says_why_and_each_statement_of_a_whole_area_is_shown_or_th
         let by_test = |cited: &Cited| !cited.tests.is_empty() || cited.files.iter().any(|file| file.contains("tests"));
         cited.get(id).is_some_and(by_test)
     };
-    let all = WHOLE_AREAS
-        .iter()
-        .flat_map(|(area, last)| (1..=*last).map(move |number| format!("{area}-{number:02}")));
-    let neither: Vec<String> = all
+    let neither: Vec<String> = all_of(WHOLE_AREAS)
         .filter(|id| !is_shown(id) && !reasons.contains_key(id.as_str()))
         .collect();
     assert!(neither.is_empty(), "{PAGE}: no test and no reason for {neither:?}");
+}
+
+#[test]
+fn each_statement_of_a_named_area_is_in_the_name_of_a_test_or_says_why_not() {
+    let page = std::fs::read_to_string(repository().join(PAGE)).unwrap();
+    let reasons = reasons(parts(&page).1);
+    let cited = cited();
+    let is_named = |id: &str| cited.get(id).is_some_and(|cited| !cited.tests.is_empty());
+    let neither: Vec<String> = all_of(NAMED_AREAS)
+        .filter(|id| !is_named(id) && !reasons.contains_key(id.as_str()))
+        .collect();
+    assert!(
+        neither.is_empty(),
+        "{PAGE}: no test's name and no reason for {neither:?}"
+    );
+}
+
+/// The ids of these areas, from 01 to the last of each.
+fn all_of(areas: &'static [(&str, u32)]) -> impl Iterator<Item = String> {
+    let of_one = |(area, last): &'static (&str, u32)| (1..=*last).map(move |number| format!("{area}-{number:02}"));
+    areas.iter().flat_map(of_one)
 }
 
 /// The page up to the rows without a test, and from their heading on.
