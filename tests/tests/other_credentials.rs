@@ -328,7 +328,7 @@ fn certificates_and_raw_tokens_of_several_issuers_arrive_and_are_recorded_as_the
 }
 
 #[test]
-fn certificates_and_raw_tokens_that_break_a_rule_are_refused_and_recorded_with_the_rule() -> anyhow::Result<()> {
+fn hdr_10_certificates_and_raw_tokens_that_break_a_rule_are_refused_and_recorded_with_the_rule() -> anyhow::Result<()> {
     let world = World::start("")?;
     // They have a good twin, so that each is refused for what is wrong with it.
     world.cluster.admin()?.apply(EXTRAS)?;

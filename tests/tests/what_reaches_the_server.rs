@@ -351,9 +351,9 @@ fn hdr_13_one_well_formed_credential_or_none() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// HDR-02 as well: nobody is trusted to say where a call comes from.
+/// HDR-02: nobody is trusted to say where a call comes from.
 #[test]
-fn hdr_09_a_thousand_calls_with_one_id_of_the_clients_have_a_thousand_of_ours() -> anyhow::Result<()> {
+fn hdr_02_hdr_09_a_thousand_calls_with_one_id_of_the_clients_have_a_thousand_of_ours() -> anyhow::Result<()> {
     const SAID: &str = "11111111-2222-3333-4444-555555555555";
     let (fake, gateway, token) = captured()?;
     let bearer = format!("Bearer {token}");
@@ -435,7 +435,7 @@ fn path_05_a_fragment_is_refused_or_gone_before_anything_is_decided() -> anyhow:
 }
 
 #[test]
-fn d_11_over_http1_the_server_gets_one_head_whatever_the_client_said() -> anyhow::Result<()> {
+fn d_11_hdr_14_over_http1_the_server_gets_one_head_whatever_the_client_said() -> anyhow::Result<()> {
     let fake = FakeApiServer::start()?;
     fake.capture();
     story(&Server {
@@ -446,7 +446,7 @@ fn d_11_over_http1_the_server_gets_one_head_whatever_the_client_said() -> anyhow
 }
 
 #[test]
-fn d_11_over_http2_the_server_gets_one_head_whatever_the_client_said() -> anyhow::Result<()> {
+fn d_11_hdr_14_over_http2_the_server_gets_one_head_whatever_the_client_said() -> anyhow::Result<()> {
     let server = CapturingHttp2::start()?;
     story(&Server {
         upstream: server.upstream(),

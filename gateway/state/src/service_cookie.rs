@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn ses_06_a_cookie_outlives_a_change_of_keys_as_long_as_the_one_before_is_kept() {
+    fn n_05_ses_06_a_cookie_outlives_a_change_of_keys_as_long_as_the_one_before_is_kept() {
         let key = |byte| SealingKey::new(&[byte; 32]).unwrap();
         let id = SessionId::parse(&"ab".repeat(16)).unwrap();
         let value = seal(&SealingKeys::new(key(1), vec![]), &host("a.example"), &id).unwrap();

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn ses_04_every_cookie_is_host_bound_and_out_of_reach_of_scripts() {
+    fn n_05_ses_04_every_cookie_is_host_bound_and_out_of_reach_of_scripts() {
         for cookie in [Cookie::Browser, Cookie::Session, Cookie::Service, Cookie::Arrival] {
             let line = cookie.set(VALUE, 60, true);
             let rest = line.strip_prefix(cookie.name(true)).unwrap();

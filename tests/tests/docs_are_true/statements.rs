@@ -16,7 +16,14 @@ const SHORTEST_REASON: usize = 30;
 /// Areas of which each statement, from 01 to this one, has a test or a reason.
 const WHOLE_AREAS: &[(&str, u32)] = &[("G", 16), ("H", 24), ("I", 13), ("J", 10), ("K", 10), ("L", 10)];
 /// Areas of which each statement, from 01 to this one, is in the name of a test, or has a reason.
-const NAMED_AREAS: &[(&str, u32)] = &[("IMP", 17), ("OIDC", 30), ("SES", 14), ("WEB", 14)];
+const NAMED_AREAS: &[(&str, u32)] = &[
+    ("HDR", 14),
+    ("IMP", 17),
+    ("N", 15),
+    ("OIDC", 30),
+    ("SES", 14),
+    ("WEB", 14),
+];
 
 /// Where an id is cited.
 #[derive(Default)]

@@ -39,7 +39,7 @@ fn o_16_imp_11_the_username_has_its_prefix_and_is_never_empty() {
 }
 
 #[test]
-fn o_17_oidc_17_an_address_names_a_person_only_when_verified_and_plain() {
+fn n_13_o_17_oidc_17_an_address_names_a_person_only_when_verified_and_plain() {
     let by_email = |changes: Value| {
         let issuer = issuer(json!({"usernameClaim": "email", "emailDomains": ["corp.example"]}));
         verify_as(&issuer, &signed(&claims_with(changes)), Purpose::Bearer)

@@ -372,9 +372,8 @@ mod tests {
         pattern(text).covers(path, Effect::Forbid)
     }
 
-    /// PATH-10.
     #[test]
-    fn an_allowed_path_is_exactly_what_is_written_by_whole_segments() {
+    fn path_10_an_allowed_path_is_exactly_what_is_written_by_whole_segments() {
         for (text, covered, others) in [
             ("/", &["/"][..], &["/a", "/a/"][..]),
             ("/app", &["/app"], &["/app/", "/apple", "/App", "/app/x", "/"]),
