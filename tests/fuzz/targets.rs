@@ -42,6 +42,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("served_log", ledger::fuzz_remote),
     ("server_log", insight::fuzz_server_log),
     ("service_cookie", state::fuzz_service_cookie),
+    ("service_frames", proxy::session::fuzz_service_frames),
     ("service_target", model::request::fuzz_service_target),
     ("sign_in_first", proxy::sign_in_first::fuzz_sign_in_first),
     ("spiffe_id", model::spiffe::fuzz_spiffe_id),

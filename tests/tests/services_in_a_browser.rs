@@ -339,7 +339,8 @@ fn n_09_one_sign_out_ends_everything_of_this_browser_and_nothing_of_anybody_else
     shop.says("You are signed out")?;
     shop.looks_well("services", "signed-out")?;
 
-    alice.says("closed: ")?;
+    // It says so itself, and not that the line broke (1006).
+    alice.says("closed: 1008 ended by the gateway: ")?;
     for (tab, service) in [(&alice, "notes"), (&shop, "shop")] {
         tab.go(&world.at(service, "/")?)?;
         tab.says("Who are you?")?;
@@ -364,7 +365,7 @@ fn n_09_the_provider_signs_out_by_the_back_channel_and_by_a_frame_and_the_page_i
     tab.says("open: alice@example.com")?;
     let told = world.gateway.provider.control("/logout", &json!({"sub": "alice"}))?;
     ensure!(told["sent"][0]["outcome"] == "accepted", "{told}");
-    tab.says("closed: ")?;
+    tab.says("closed: 1008 ended by the gateway: the sign-in has ended: you signed out at the identity provider")?;
     world.gateway.records_with("the WebSocket's end says why", |records| {
         let why = |record: &Value| record["outcome"]["why"].as_str().unwrap_or_default().to_owned();
         let ends = |record: &Value| record["kind"] == "close";
@@ -388,7 +389,7 @@ fn n_09_the_provider_signs_out_by_the_back_channel_and_by_a_frame_and_the_page_i
     let frame = world.chromium.tab("alice")?;
     frame.go(&format!("{elsewhere}/frame?src={address}"))?;
     frame.until("document.title === 'loaded'")?;
-    tab.says("closed: ")?;
+    tab.says("closed: 1008 ended by the gateway: the sign-in has ended: you signed out at the identity provider")?;
     ensure!(world.told("signedOutByProvider")? == 2);
     world.nothing_is_lost()?;
     Ok(())

@@ -28,6 +28,7 @@ use crate::headers::strip_trailers;
 use crate::listener::{InboundError, Taking};
 use crate::session::LongCall;
 use crate::upstream::{BodyError, UpstreamBody};
+use crate::whom::Whom;
 
 /// A request body on its way up.
 pub struct Uplink {
@@ -539,7 +540,8 @@ impl Passing {
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
-                self.settle(Answer::UpstreamLost, Some(&error.to_string()));
+                let whom = if self.of_service { Whom::Service } else { Whom::Cluster };
+                self.settle(Answer::UpstreamLost, Some(&error.in_words(whom)));
                 Some(Err(error.into()))
             }
             None => {

@@ -27,6 +27,7 @@ pub mod sign_in_first;
 pub mod site;
 mod turnstile;
 pub mod upstream;
+pub mod whom;
 
 pub use entered::fuzz_entered;
 pub use own_rights::fuzz_own_rights;

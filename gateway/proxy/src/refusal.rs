@@ -19,6 +19,7 @@ use crate::headers::RECORD;
 use crate::listener::Violation;
 use crate::observe::Reason;
 use crate::page_origin::ForeignPage;
+use crate::whom::Whom;
 
 /// Why a request is not served, as a closed list.
 #[derive(Clone, Debug)]
@@ -192,7 +193,22 @@ impl Refusal {
         }
     }
 
-    /// One sentence for the record; no credential is ever part of it.
+    /// One sentence for the record of a call to this upstream; no credential is ever part of it.
+    #[must_use]
+    pub fn in_words_of(&self, whom: Whom) -> String {
+        match self {
+            Self::UpstreamUnreachable(why) => format!("{whom} cannot be reached: {why}"),
+            Self::UpstreamLost(why) => format!("{whom}'s answer was lost: {why}"),
+            Self::UpstreamSilent => format!("{whom} did not answer in time"),
+            // Roles say nothing of services.
+            Self::Denied(denied) if whom == Whom::Service && denied.denial == Denial::NoRule => {
+                "no rule allows it".to_owned()
+            }
+            other => other.in_words(),
+        }
+    }
+
+    /// The same of a call to a cluster.
     #[must_use]
     pub fn in_words(&self) -> String {
         match self {
@@ -217,9 +233,9 @@ impl Refusal {
             Self::Denied(denied) => denial_in_words(&denied.denial),
             Self::Limit(limit) => limit.to_string(),
             Self::LedgerRefuses(why) => format!("the ledger cannot take the record: {why}"),
-            Self::UpstreamUnreachable(why) => format!("the cluster cannot be reached: {why}"),
-            Self::UpstreamLost(why) => format!("the cluster's answer was lost: {why}"),
-            Self::UpstreamSilent => "the cluster did not answer in time".to_owned(),
+            Self::UpstreamUnreachable(_) | Self::UpstreamLost(_) | Self::UpstreamSilent => {
+                self.in_words_of(Whom::Cluster)
+            }
             Self::GatewayCredential => "the cluster did not accept the gateway's own credential".to_owned(),
             Self::Draining => "the gateway is about to stop".to_owned(),
             Self::Internal => "a fault of the gateway".to_owned(),

@@ -92,7 +92,7 @@ impl Sending {
             switch,
         } = self;
         if let Some(refusal) = duties.refusal() {
-            end.settle_with(Answer::NotSent, refusal.status().as_u16(), Some(&refusal.in_words()));
+            end.settle_refused(Answer::NotSent, &refusal);
             // As below.
             let _ = answer.send(Err(refusal));
             return;
@@ -101,7 +101,7 @@ impl Sending {
         let sent = tokio::select! {
             sent = upstream::effect(to.pool(), &call, recorded, request) => sent,
             refusal = has_to_end(&to, switch.is_some(), duties.long_call()) => {
-                end.settle_with(Answer::Unknown, refusal.status().as_u16(), Some(&refusal.in_words()));
+                end.settle_refused(Answer::Unknown, &refusal);
                 let _ = answer.send(Err(refusal));
                 return;
             }
@@ -130,7 +130,7 @@ impl Sending {
                 end.tried(attempts);
                 let refusal = Refusal::TooLarge(limit.map_or(0, |limit| limit.most));
                 // As much as was let pass has arrived; what the other side made of that nobody can know.
-                end.settle_with(Answer::Unknown, refusal.status().as_u16(), Some(&refusal.in_words()));
+                end.settle_refused(Answer::Unknown, &refusal);
                 let _ = answer.send(Err(refusal));
             }
             Err(upstream::NoEffectAnswer { error, attempts, .. }) => {
@@ -165,9 +165,10 @@ async fn left_long_ago(answer: &mut oneshot::Sender<Sent>) {
 pub(crate) fn unanswered<R>(mut end: End, error: SendError<R>, attempts: u32) -> Refusal {
     end.tried(attempts);
     let why = error.why();
+    let said = why.in_words(end.whom());
     let words = match std::error::Error::source(why) {
-        Some(source) => format!("{why}: {source}"),
-        None => why.to_string(),
+        Some(source) => format!("{said}: {source}"),
+        None => said,
     };
     let (answer, refusal) = match &error {
         SendError::NotSent { .. } | SendError::Unprocessed { .. } => {

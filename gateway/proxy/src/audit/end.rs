@@ -17,6 +17,8 @@ use super::part::Keys;
 use super::scan::{Asked, Issued, Scan, Seen, Unread};
 use super::{Evidence, Pass, Stands, Station, Told, Trail};
 use crate::clock::Reading;
+use crate::refusal::Refusal;
+use crate::whom::Whom;
 
 /// How far the request came: decides what a sudden end means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,11 @@ impl End {
         opened_by: RecordKind,
     ) -> Self {
         Self::new(station, trail, Some(slot), opened_by)
+    }
+
+    /// Whom its call is for.
+    pub(crate) fn whom(&self) -> Whom {
+        self.trail.whom()
     }
 
     pub(super) fn of_read(station: Arc<Station>, trail: Arc<Trail>) -> Self {
@@ -281,6 +288,12 @@ impl End {
     pub fn settle_with(mut self, end: Answer, status: u16, why: Option<&str>) {
         self.status = Some(status);
         self.write(end, why);
+    }
+
+    /// The same for a refusal, in words of whom the call is for.
+    pub(crate) fn settle_refused(self, end: Answer, refusal: &Refusal) {
+        let why = refusal.in_words_of(self.whom());
+        self.settle_with(end, refusal.status().as_u16(), Some(&why));
     }
 
     /// Writes the end of a call whose answer is not passed on: the caller is told `status` by the gateway.

@@ -438,7 +438,7 @@ impl Station {
     /// is not waited for: a refusal has no effect and shows nothing. What was opened has its own end, also when whoever was to
     /// carry on panicked: that one stands, and no refusal beside it.
     pub fn refuse(&self, trail: &Trail, refusal: &Refusal) -> bool {
-        let words = refusal.in_words();
+        let words = refusal.in_words_of(trail.whom());
         let rules = match refusal {
             Refusal::Denied(denied) => denied.rules.as_slice(),
             _ => &[],

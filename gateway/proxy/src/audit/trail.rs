@@ -33,6 +33,7 @@ use crate::listener::Upgrade;
 use crate::observe::Seen;
 use crate::session::UnrecordedCause;
 use crate::sign_in_first::Asker;
+use crate::whom::Whom;
 
 /// Random bytes of one thread, fetched by the hundred: asking for each id by itself is a system call for each request.
 /// They make ids unique and are no secret.
@@ -356,6 +357,14 @@ impl Trail {
             extra_keys: asked.extra.keys().map(String::as_str).take(MOST_NAMED).collect(),
             extra_count: (asked.extra.len() > MOST_NAMED).then_some(asked.extra.len()),
         })
+    }
+
+    /// Whom it is for.
+    pub(crate) fn whom(&self) -> Whom {
+        match self.service {
+            Some(_) => Whom::Service,
+            None => Whom::Cluster,
+        }
     }
 
     /// What of the path may stand in the record.

@@ -176,11 +176,13 @@ impl Trail {
         }
         let pace = series.failures.get(reason as usize);
         if let Some(untold) = pace.and_then(|pace| pace.pass(now)) {
+            let service = self.service.as_ref().and_then(|called| called.name.as_ref());
             tracing::warn!(
                 request.id = self.id.as_str(),
-                cluster = &*series.cluster,
+                cluster = (!series.cluster.is_empty()).then_some(&*series.cluster),
+                service = service.map(model::service::ServiceName::as_str),
                 reason = reason.as_str(),
-                why = refusal.in_words(),
+                why = refusal.in_words_of(self.whom()),
                 untold,
                 "a request failed, and not by its sender's fault"
             );

@@ -330,7 +330,7 @@ impl Gate {
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         trail.passed_intent(self.audit.clock().mono());
         let owed = recorded.permit().obligations();
-        let switch = upgrade.map(|_| self.switch(&mut request, owed, None, trail));
+        let switch = upgrade.map(|upgrade| self.switch((&mut request, upgrade), owed, None, trail));
         let passing = gate.published.passing();
         let timeouts = passing.timeouts;
         let switch = switch.map(|switch| switch.bounded_by(timeouts.idle, timeouts.longest));

@@ -15,6 +15,7 @@ use crate::audit::{CalledService, Trail};
 use crate::refusal::{self, Refusal};
 use crate::sign_in_first::{self, Form, Problem, Said, problem, sign_in_and_back, trailers_only};
 use crate::site::Told;
+use crate::whom::Whom;
 
 /// Longer than a sign-in may take.
 const ARRIVAL_S: u64 = 3_600;
@@ -44,7 +45,7 @@ impl Gate {
             format!("{back}{}", step_up.unwrap_or_default())
         });
         let sign_in = format!("{}/signin", self.services.gateway);
-        let why = refusal.in_words();
+        let why = refusal.in_words_of(Whom::Service);
         let mut response = sign_in_first::answer(
             form,
             &Said {
@@ -141,14 +142,13 @@ fn step_up(refusal: &Refusal) -> Option<String> {
     })
 }
 
-/// The words of refusals speak of clusters.
+/// Why it could not be reached is for the operator to know.
 fn in_words(refusal: &Refusal) -> String {
     match refusal {
         Refusal::UpstreamUnreachable(_) => "the service cannot be reached".to_owned(),
         Refusal::UpstreamLost(_) => "the service's answer was lost".to_owned(),
         Refusal::UpstreamSilent => "the service did not answer in time".to_owned(),
-        Refusal::Denied(denied) if matches!(denied.denial, Denial::NoRule) => "no rule allows it".to_owned(),
-        other => other.in_words(),
+        other => other.in_words_of(Whom::Service),
     }
 }
 

@@ -33,13 +33,14 @@ use crate::listener::{Inbound, Upgrade};
 use crate::refusal::Refusal;
 use crate::sending::{Answered, Behind, Sending};
 use crate::session::tunnel::{
-    Bounds, Recording, SessionsToRecord, Sides, Tunnel, Unrecorded, may_be_read, runs_a_command, tap_for,
+    Bounds, Recording, ServerFrames, SessionsToRecord, Sides, Tunnel, Unrecorded, may_be_read, runs_a_command, tap_for,
 };
 use crate::upstream::UpstreamBody;
 
 /// What stands ready when an upgrade is asked for, and begins the tunnel behind the cluster's 101.
 pub(crate) struct Switch {
     client: OnUpgrade,
+    upgrade: Upgrade,
     bounds: Bounds,
     recording: Option<(Recording, Readied)>,
     trail: Arc<Trail>,
@@ -85,6 +86,9 @@ impl Switch {
         let upstream = hyper::upgrade::on(&mut response);
         let (mut parts, _) = response.into_parts();
         let tap = tap_for(trail, &parts.headers);
+        // The sender has compared it with what was asked.
+        let is_websocket = self.upgrade == Upgrade::WebSocket;
+        let frames = (matches!(to, Behind::Service(_)) && is_websocket).then(ServerFrames::new);
         match to {
             Behind::Cluster(_) => headers::strip_response_to_upgrade(&mut parts.headers),
             Behind::Service(gate) => gate.confine_switch(&mut parts.headers),
@@ -103,6 +107,7 @@ impl Switch {
                 upstream,
             },
             tap,
+            frames,
             recording,
             bounds: self.bounds,
             node: node_is_learnt(to, trail),
@@ -133,7 +138,12 @@ impl Gate {
         let is_recorded = recording.is_some();
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         trail.passed_intent(self.audit.clock().mono());
-        let switch = self.switch(&mut request, recorded.permit().obligations(), recording, trail);
+        let switch = self.switch(
+            (&mut request, upgrade),
+            recorded.permit().obligations(),
+            recording,
+            trail,
+        );
         let must_switch = self.must_be_a_session(recorded.permit().obligations(), trail);
         let longest = recorded.permit().obligations().longest_seconds.map(Duration::from_secs);
         let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
@@ -178,13 +188,14 @@ impl Gate {
     /// What begins the tunnel of this request, if it is answered with a switch.
     pub(super) fn switch(
         &self,
-        request: &mut Request<Inbound>,
+        (request, upgrade): (&mut Request<Inbound>, Upgrade),
         owed: &Obligations,
         recording: Option<(Recording, Readied)>,
         trail: &Arc<Trail>,
     ) -> Switch {
         Switch {
             client: hyper::upgrade::on(request),
+            upgrade,
             bounds: self.bounds.within(owed),
             recording,
             trail: Arc::clone(trail),

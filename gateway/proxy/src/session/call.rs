@@ -398,6 +398,11 @@ impl LongCall {
         self.entry.has_ended()
     }
 
+    /// Whether nothing but the gateway's own stop ends it.
+    pub(crate) fn is_drained(&self) -> bool {
+        !self.is_over() && self.entry.token.is_cancelled()
+    }
+
     /// Why it has to end, for the record.
     #[must_use]
     pub fn why(&self) -> String {

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::decision::{self, Anew, Asking, ServiceStation, Standing};
 use crate::identity::{self, Credential};
 use crate::refusal::Refusal;
+use crate::whom::Whom;
 
 /// How often the times of calls are looked at.
 const BEAT: Duration = Duration::from_secs(1);
@@ -396,7 +397,7 @@ impl Keeper {
     }
 
     fn refused(&self, entry: &Entry, refusal: &Refusal) {
-        let why = because(refusal);
+        let why = because(refusal, entry.trail.whom());
         let why = match entry.renamings() {
             0 => why,
             _ => format!("what the identity provider says of you has changed: {why}"),
@@ -415,8 +416,8 @@ pub(super) fn is_by(entry: &Entry, credential: Credential) -> bool {
 }
 
 /// The reason for the record: with the rule that forbids, as in a refusal.
-fn because(refusal: &Refusal) -> String {
-    let words = refusal.in_words();
+fn because(refusal: &Refusal, whom: Whom) -> String {
+    let words = refusal.in_words_of(whom);
     let Refusal::Denied(denied) = refusal else { return words };
     match denied.rules.iter().find(|rule| rule.effect == RuleEffect::Forbid) {
         Some(rule) => format!("{words} ({rule})"),

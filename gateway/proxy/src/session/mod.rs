@@ -26,6 +26,7 @@ pub use self::metrics::{Cause, LongCallMetrics};
 pub use self::registry::{Full, Registry};
 pub use self::tunnel::{
     KeyError, RecordingKeys, RecordingMetrics, Recordings, SessionsToRecord, UnrecordedCause, Writers,
+    fuzz_service_frames,
 };
 
 /// A span for people, in the largest unit that it is whole in.

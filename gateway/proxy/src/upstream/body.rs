@@ -15,19 +15,30 @@ use tokio::task::AbortHandle;
 
 use super::lane::{Http1Lease, Http2Lease};
 use super::outgoing::SendBody;
+use crate::whom::Whom;
 
-/// Why an answer broke off.
+/// Why an answer broke off. As text it is of a cluster; [`BodyError::in_words`] says it of either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.in_words(Whom::Cluster))]
 pub enum BodyError {
     /// The connection ended before the answer did.
-    #[error("the cluster's answer broke off")]
     Truncated,
     /// The upstream reset the stream, for whatever reason: also CANCEL and NO_ERROR are no end.
-    #[error("the cluster reset its answer: {0}")]
     Reset(Reason),
     /// Pings went unanswered.
-    #[error("the connection to the cluster went silent")]
     Silent,
+}
+
+impl BodyError {
+    /// The same of whose answer it is.
+    #[must_use]
+    pub fn in_words(self, whom: Whom) -> String {
+        match self {
+            Self::Truncated => format!("{whom}'s answer broke off"),
+            Self::Reset(reason) => format!("{whom} reset its answer: {reason}"),
+            Self::Silent => format!("the connection to {whom} went silent"),
+        }
+    }
 }
 
 /// The body of an answer.

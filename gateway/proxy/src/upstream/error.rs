@@ -1,11 +1,13 @@
 //! How sending can fail, what that says about the effect, and by whose fault.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::Request;
 use reach::ReachError;
 
 use super::IdentityBroken;
+use crate::whom::Whom;
 
 /// A request that has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -60,48 +62,95 @@ pub enum Fault {
     Us,
 }
 
-/// Why a request has no answer.
-#[derive(Debug, thiserror::Error)]
+/// Why a request has no answer. As text it is of a cluster; [`Why::in_words`] says it of either.
+#[derive(Debug)]
 pub enum Why {
     /// No connection could be opened.
-    #[error("the cluster cannot be reached")]
-    Reach(#[source] ReachError),
+    Reach(ReachError),
     /// As many requests wait for a connection as may.
-    #[error("too many requests wait for a connection to the cluster")]
     QueueFull,
     /// No connection became free in time.
-    #[error("no connection to the cluster became free within {within:?}")]
     WaitedTooLong { within: Duration },
     /// The identity headers are not what was decided. Never sent.
-    #[error("the request's identity headers are wrong")]
-    Identity(#[from] IdentityBroken),
+    Identity(IdentityBroken),
     /// The head cannot be written in the upstream's protocol. Never sent.
-    #[error("the request's head cannot be sent upstream")]
     Head,
     /// Connection after connection closed before it took the request.
-    #[error("the cluster closed each connection before it took the request")]
     Closed,
     /// The upstream refused the stream each time.
-    #[error("the cluster refused the request before processing it")]
     Refused,
     /// The connection ended while the request was in the open.
-    #[error("the connection to the cluster was lost")]
     Lost,
     /// The connection went silent: pings were not answered.
-    #[error("the connection to the cluster went silent")]
     Silent,
     /// The upstream reset the stream.
-    #[error("the cluster reset the request: {reason}")]
     Reset { reason: h2::Reason },
     /// No answer in time.
-    #[error("the cluster did not answer within {within:?}")]
     AnswerTimedOut { within: Duration },
     /// The request's own body ended in an error.
-    #[error("the request's body broke off")]
     RequestBody,
     /// Something came that must not be passed on.
-    #[error("the cluster's answer is not usable")]
-    BadAnswer(#[from] BadAnswer),
+    BadAnswer(BadAnswer),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.in_words(Whom::Cluster))
+    }
+}
+
+impl std::error::Error for Why {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Reach(error) => Some(error),
+            Self::Identity(error) => Some(error),
+            Self::BadAnswer(error) => Some(error),
+            Self::QueueFull
+            | Self::WaitedTooLong { .. }
+            | Self::Head
+            | Self::Closed
+            | Self::Refused
+            | Self::Lost
+            | Self::Silent
+            | Self::Reset { .. }
+            | Self::AnswerTimedOut { .. }
+            | Self::RequestBody => None,
+        }
+    }
+}
+
+impl From<IdentityBroken> for Why {
+    fn from(broken: IdentityBroken) -> Self {
+        Self::Identity(broken)
+    }
+}
+
+impl From<BadAnswer> for Why {
+    fn from(bad: BadAnswer) -> Self {
+        Self::BadAnswer(bad)
+    }
+}
+
+impl Why {
+    /// The same of whom it was sent to; the cause is no part of it.
+    #[must_use]
+    pub fn in_words(&self, whom: Whom) -> String {
+        match self {
+            Self::Reach(_) => format!("{whom} cannot be reached"),
+            Self::QueueFull => format!("too many requests wait for a connection to {whom}"),
+            Self::WaitedTooLong { within } => format!("no connection to {whom} became free within {within:?}"),
+            Self::Identity(_) => "the request's identity headers are wrong".to_owned(),
+            Self::Head => "the request's head cannot be sent upstream".to_owned(),
+            Self::Closed => format!("{whom} closed each connection before it took the request"),
+            Self::Refused => format!("{whom} refused the request before processing it"),
+            Self::Lost => format!("the connection to {whom} was lost"),
+            Self::Silent => format!("the connection to {whom} went silent"),
+            Self::Reset { reason } => format!("{whom} reset the request: {reason}"),
+            Self::AnswerTimedOut { within } => format!("{whom} did not answer within {within:?}"),
+            Self::RequestBody => "the request's body broke off".to_owned(),
+            Self::BadAnswer(_) => format!("{whom}'s answer is not usable"),
+        }
+    }
 }
 
 /// What is wrong with an answer.

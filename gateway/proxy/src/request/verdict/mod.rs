@@ -38,6 +38,7 @@ use crate::headers::{self, Named, ServiceHeaders};
 use crate::identity::Authenticated;
 use crate::listener::{Conn, Handler, Head, Inbound, Refused};
 use crate::refusal::Refusal;
+use crate::whom::Whom;
 
 use access::rule::Published;
 
@@ -188,7 +189,7 @@ fn no_of(refusal: &Refusal) -> StatusCode {
 
 /// To somebody who is no ingress of ours, or is misconfigured.
 fn in_plain_words(refusal: &Refusal) -> Response<Bytes> {
-    let mut response = Response::new(format!("{}\n", refusal.in_words()).into());
+    let mut response = Response::new(format!("{}\n", refusal.in_words_of(Whom::Service)).into());
     *response.status_mut() = no_of(refusal);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

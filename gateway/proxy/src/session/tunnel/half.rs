@@ -31,8 +31,21 @@ pub(super) enum Seen {
     Passes,
     /// It passes, and nothing more is to be read for now.
     PassesLast,
+    /// So many bytes of it pass, and nothing behind them.
+    PassesUntil(usize),
     /// It must not pass, and nothing behind it.
     Withheld,
+}
+
+impl Seen {
+    /// What passes of the piece that it was said of.
+    pub(super) fn passing(self, piece: &[u8]) -> &[u8] {
+        match self {
+            Self::Passes | Self::PassesLast => piece,
+            Self::PassesUntil(bytes) => piece.get(..bytes).unwrap_or(piece),
+            Self::Withheld => &[],
+        }
+    }
 }
 
 /// The bytes between one reader and one writer.
@@ -163,11 +176,14 @@ impl Half {
                 self.stage = Stage::Ended;
                 return Ok(Poll::Ready(()));
             }
-            match see(piece) {
+            let (passes, is_last) = match see(piece) {
                 Seen::Withheld => return Err(Broken::Withheld),
-                seen => self.is_held_up = seen == Seen::PassesLast,
-            }
-            self.held.end += piece.len();
+                Seen::PassesUntil(bytes) => (bytes.min(piece.len()), true),
+                Seen::PassesLast => (piece.len(), true),
+                Seen::Passes => (piece.len(), false),
+            };
+            self.is_held_up = is_last;
+            self.held.end += passes;
             if self.is_held_up {
                 return Ok(Poll::Ready(()));
             }

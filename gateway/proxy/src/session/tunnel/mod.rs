@@ -18,6 +18,7 @@ mod recording;
 #[cfg(test)]
 mod tests;
 mod unrecorded;
+mod websocket;
 mod writers;
 
 use std::fmt;
@@ -48,10 +49,14 @@ pub(crate) use self::recording::Recording;
 pub use self::recording::{RecordingKeys, Recordings, SessionsToRecord};
 pub(crate) use self::unrecorded::Unrecorded;
 pub use self::unrecorded::{KeyError, RecordingMetrics, UnrecordedCause};
+use self::websocket::CloseCode;
+pub(crate) use self::websocket::ServerFrames;
+pub use self::websocket::fuzz_service_frames;
 pub use self::writers::Writers;
 use super::live::Counted;
 use super::{LongCall, in_words};
 use crate::audit::{End, Heartbeats, Place};
+use crate::whom::Whom;
 
 /// How long a tunnel may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +114,8 @@ pub(crate) struct Sides {
 pub(crate) struct Tunnel {
     pub(crate) sides: Sides,
     pub(crate) tap: Option<Tap>,
+    /// Of a service's WebSocket.
+    pub(crate) frames: Option<ServerFrames>,
     pub(crate) recording: Option<Recording>,
     pub(crate) bounds: Bounds,
     /// Learns the pod's node for the record, within a deadline of its own.
@@ -155,6 +162,7 @@ impl Tunnel {
         let Self {
             sides,
             tap,
+            frames,
             mut recording,
             bounds,
             node,
@@ -174,8 +182,8 @@ impl Tunnel {
                 return record(end, recording, &heartbeats, Answer::ClientGone, Some(why.to_owned())).await;
             }
             (_, Err(_)) => {
-                let why = "the cluster left before the session began";
-                return record(end, recording, &heartbeats, Answer::UpstreamLost, Some(why.to_owned())).await;
+                let why = format!("{} left before the session began", end.whom());
+                return record(end, recording, &heartbeats, Answer::UpstreamLost, Some(why)).await;
             }
         };
         let over = call.becomes_session(Counted {
@@ -185,10 +193,14 @@ impl Tunnel {
         let carried = Carried::new(
             TokioIo::new(client),
             TokioIo::new(upstream),
-            Observer::new(tap, recording),
+            match frames {
+                Some(frames) => Observer::of_service(Some(frames)),
+                None => Observer::new(tap, recording),
+            },
             bounds,
             heartbeats,
-        );
+        )
+        .of(end.whom());
         let session = Session { node, end, call, place };
         session.run(carried, over).await;
     }
@@ -214,7 +226,14 @@ impl Session {
         let ended = carried.carry(&call, over).await;
         let told = match (carried.our_words(&ended), &ended) {
             // Whoever does not read cannot be told.
-            (Some(why), _) => timeout(FAREWELL_WITHIN, carried.say_farewell(&why)).await.is_ok(),
+            (Some(why), _) => {
+                let code = if call.is_drained() {
+                    CloseCode::GoingAway
+                } else {
+                    CloseCode::Policy
+                };
+                timeout(FAREWELL_WITHIN, carried.say_farewell(&why, code)).await.is_ok()
+            }
             (None, Over::Client(_) | Over::Upstream(_)) => carried.hand_over_the_rest().await,
             (None, _) => false,
         };
@@ -281,6 +300,8 @@ struct Carried<C, U> {
     left_first: Option<Way>,
     /// The cluster takes no more. What it said before that, and how the command ended, may still be on its way.
     takes_no_more: Option<io::Error>,
+    /// Whose the other side is.
+    whom: Whom,
 }
 
 impl<C: Io, U: Io> Carried<C, U> {
@@ -297,7 +318,13 @@ impl<C: Io, U: Io> Carried<C, U> {
             began: Instant::now(),
             left_first: None,
             takes_no_more: None,
+            whom: Whom::Cluster,
         }
+    }
+
+    /// The same between a client and this upstream.
+    fn of(self, whom: Whom) -> Self {
+        Self { whom, ..self }
     }
 
     /// `over` is cancelled when the session has to end.
@@ -376,7 +403,7 @@ impl<C: Io, U: Io> Carried<C, U> {
             ),
             (Over::Upstream(error), None) => (
                 Answer::UpstreamLost,
-                Some(format!("the cluster left: {}", in_plain(error))),
+                Some(format!("{} left: {}", self.whom, in_plain(error))),
             ),
             // How a client goes whose cluster has left tells nothing.
             (Over::Both | Over::Client(_), None) if !self.observer.awaits_exit() => (Answer::Answered, None),
@@ -492,7 +519,7 @@ impl<C: Io, U: Io> Carried<C, U> {
     }
 
     /// Tells the person why it ends, behind the last whole piece of what the pod said.
-    async fn say_farewell(&mut self, why: &str) {
+    async fn say_farewell(&mut self, why: &str, code: CloseCode) {
         let words = Farewell::of(why);
         let Self {
             client,
@@ -505,15 +532,16 @@ impl<C: Io, U: Io> Carried<C, U> {
         let farewell = poll_fn(|cx| {
             loop {
                 ready!(down.poll_rest(cx, client))?;
-                let said = observer.farewell(&words);
+                let said = observer.farewell(&words, code);
                 // Nothing more is read where it could not be recorded, or only into memory: a sentence may have no end.
                 if said.is_some() || !observer.can_speak() || observer.unrecorded().is_some() || observer.is_full() {
                     return Poll::Ready(Ok(said));
                 }
                 // In the middle of a sentence: the rest of it first.
                 let more = down.poll(cx, upstream, client, true, &mut |piece| {
-                    add(&heartbeats.bytes_out, piece);
-                    observer.see(Way::Down, piece)
+                    let seen = observer.see_last(piece);
+                    add(&heartbeats.bytes_out, seen.passing(piece));
+                    seen
                 });
                 if let Poll::Ready(ended) = more {
                     return Poll::Ready(ended.map(|()| None));
@@ -522,7 +550,7 @@ impl<C: Io, U: Io> Carried<C, U> {
                     // One full chunk holds nobody up now: what is read is kept at the end.
                     continue;
                 }
-                if observer.can_speak() && observer.farewell(&words).is_none() {
+                if observer.can_speak() && observer.farewell(&words, code).is_none() {
                     return Poll::Pending;
                 }
             }
@@ -534,6 +562,10 @@ impl<C: Io, U: Io> Carried<C, U> {
         {
             // Whoever is gone needs no words.
             let _ = client.flush().await;
+            if observer.is_websocket_of_service() {
+                // A browser waits for the server's end once it has a close frame, and reads it in order (RFC 6455 §7.1.1).
+                let _ = client.shutdown().await;
+            }
         }
     }
 }

@@ -9,12 +9,15 @@ use tokio::time::Instant;
 use super::half::Seen;
 use super::recording::{Flow, Recording};
 use super::unrecorded::Unrecorded;
+use super::websocket::{CloseCode, ServerFrames};
 use crate::audit::Heartbeats;
 
 /// Looks at the bytes of one tunnel.
 #[derive(Debug)]
 pub(super) struct Observer {
     tap: Option<Tap>,
+    /// Of a service's WebSocket, which nobody reads: where words of ours may stand.
+    frames: Option<ServerFrames>,
     pub(super) recording: Option<Recording>,
     /// Why what passes can no longer be recorded, though it has to be.
     unrecorded: Option<Unrecorded>,
@@ -42,12 +45,21 @@ impl Observer {
         let unread = recording.is_some() && tap.is_none();
         Self {
             tap,
+            frames: None,
             recording,
             unrecorded: unread.then_some(Unrecorded::Protocol),
             active: Instant::now(),
             status: StatusReader::default(),
             said: None,
             ended_by: None,
+        }
+    }
+
+    /// What passes between a client and a service, which is read by nobody; of a WebSocket its frames are followed.
+    pub(super) fn of_service(frames: Option<ServerFrames>) -> Self {
+        Self {
+            frames,
+            ..Self::new(None, None)
         }
     }
 
@@ -60,6 +72,9 @@ impl Observer {
     pub(super) fn see(&mut self, way: Way, piece: &[u8]) -> Seen {
         let Some(tap) = &mut self.tap else {
             self.active = Instant::now();
+            if let Some(frames) = self.frames.as_mut().filter(|_| way == Way::Down) {
+                frames.follow(piece);
+            }
             return self.seen();
         };
         let (mut has_data, recording) = (false, &mut self.recording);
@@ -90,6 +105,14 @@ impl Observer {
             self.active = Instant::now();
         }
         self.seen()
+    }
+
+    /// Takes a piece that goes down while words of ours wait for their place: as much as there is before that.
+    pub(super) fn see_last(&mut self, piece: &[u8]) -> Seen {
+        match &mut self.frames {
+            Some(frames) => Seen::PassesUntil(frames.finish_frame(piece)),
+            None => self.see(Way::Down, piece),
+        }
     }
 
     /// From here on nobody can tell what is data. The tap is shown the rest all the same: it knows where words may be said.
@@ -146,13 +169,22 @@ impl Observer {
     }
 
     /// Whether there are words at all that could be said in this protocol.
-    pub(super) const fn can_speak(&self) -> bool {
-        self.tap.is_some()
+    pub(super) fn can_speak(&self) -> bool {
+        self.tap.is_some() || self.frames.as_ref().is_some_and(ServerFrames::can_speak)
+    }
+
+    /// Whether it is a service's WebSocket.
+    pub(super) const fn is_websocket_of_service(&self) -> bool {
+        self.frames.is_some()
     }
 
     /// The bytes that tell the person, if they may be said here.
-    pub(super) fn farewell(&self, words: &Farewell) -> Option<Vec<u8>> {
-        self.tap.as_ref()?.farewell(words)
+    pub(super) fn farewell(&self, words: &Farewell, code: CloseCode) -> Option<Vec<u8>> {
+        match (&self.tap, &self.frames) {
+            (Some(tap), _) => tap.farewell(words),
+            (None, Some(frames)) => frames.farewell(code, &words.text),
+            (None, None) => None,
+        }
     }
 
     /// Whether a command runs whose end the cluster tells, to somebody who reads it.

@@ -16,7 +16,7 @@ use super::*;
 use crate::audit::Trail;
 use crate::clock::Clock;
 use crate::identity::{Credential, for_bench};
-use crate::session::bench::World;
+use crate::session::bench::{BEGIN, World};
 
 struct Stage {
     world: World,
@@ -310,15 +310,14 @@ async fn an_end_of_the_session_comes_at_once_though_nobody_reads() {
     let stage = Stage::new();
     let (mut carried, _person, mut pod) = stage.tunnel(16, Bounds::default());
     pod.write_all(&[7; 16]).await.unwrap();
-    stage.world.registry.end_sign_in(
-        stage.call.entry.sign_in().unwrap(),
-        "signed out",
-        crate::session::bench::BEGIN,
-    );
+    stage
+        .world
+        .registry
+        .end_sign_in(stage.call.entry.sign_in().unwrap(), "signed out", BEGIN);
     let over = carried.carry(&stage.call, stage.over()).await;
     assert_eq!(ours(&over), "ended by the gateway: signed out");
     assert!(
-        timeout(FAREWELL_WITHIN, carried.say_farewell("signed out"))
+        timeout(FAREWELL_WITHIN, carried.say_farewell("signed out", CloseCode::Policy))
             .await
             .is_ok()
     );
@@ -402,6 +401,107 @@ async fn the_pod_s_side_is_closed_at_the_end_and_not_behind_its_record() {
         read = pod.read_to_end(&mut said) => assert_eq!(read.unwrap(), 0),
     }
     assert!(person.write_all(b"x").await.is_ok(), "the person has still to read why");
+}
+
+/// A frame of a server with this text (RFC 6455 §5.2).
+fn text(words: &str) -> Vec<u8> {
+    [&[0x81, u8::try_from(words.len()).unwrap()], words.as_bytes()].concat()
+}
+
+/// The service was in the middle of a sentence, and has more to say behind it: the sentence reaches its end, then come our words, and then nothing.
+#[tokio::test(start_paused = true)]
+async fn a_service_s_websocket_that_is_ended_says_why_behind_the_frame_that_was_open() {
+    for (is_drain, code, why) in [
+        (false, [3, 0xf0], "ended by the gateway: you have signed out"),
+        (true, [3, 0xe9], "ended by the gateway: it stops"),
+    ] {
+        let stage = Stage::new();
+        let observer = Observer::of_service(Some(ServerFrames::new()));
+        let (mut carried, mut person, mut pod) = stage.observed(4_096, Bounds::default(), observer);
+        let (first, second) = (text("how are you?"), text("not a word of this"));
+        let (begun, rest) = first.split_at(5);
+        pod.write_all(begun).await.unwrap();
+        let mut read = vec![0; begun.len()];
+        let over = stage.over();
+        tokio::select! {
+            _ = carried.carry(&stage.call, over.clone()) => panic!("it goes on"),
+            read = person.read_exact(&mut read) => {
+                read.unwrap();
+            }
+        }
+        let registry = &stage.world.registry;
+        if is_drain {
+            stage.world.draining.cancel();
+        } else {
+            assert_eq!(
+                registry.end_sign_in(stage.call.entry.sign_in().unwrap(), "you have signed out", BEGIN),
+                1
+            );
+        }
+        let (end, place) = carried.heartbeats.duties();
+        let session = Session {
+            node: None,
+            end,
+            call: stage.call,
+            place,
+        };
+        let talking = async {
+            pod.write_all(&[rest, &second].concat()).await.unwrap();
+            let mut told = Vec::new();
+            person.read_to_end(&mut told).await.unwrap();
+            person.shutdown().await.unwrap();
+            told
+        };
+        let ((), told) = tokio::join!(session.run(carried, over), talking);
+        let goodbye = [&[0x88, u8::try_from(why.len() + 2).unwrap()], &code[..], why.as_bytes()].concat();
+        // At a drain it goes on for a while first.
+        let between = if is_drain { second.as_slice() } else { &[] };
+        assert_eq!(
+            told,
+            [rest, between, &goodbye].concat(),
+            "{}",
+            String::from_utf8_lossy(&told)
+        );
+    }
+}
+
+/// A frame that does not end in time is never finished by words of ours, and neither is a connection whose frames are in doubt.
+#[tokio::test(start_paused = true)]
+async fn words_never_stand_inside_a_frame_of_a_service() {
+    for open in [
+        text("half a sentence")[..8].to_vec(),
+        b"\x81\x82masked".to_vec(),
+        text("x")[..1].to_vec(),
+    ] {
+        let stage = Stage::new();
+        let observer = Observer::of_service(Some(ServerFrames::new()));
+        let (mut carried, mut person, mut pod) = stage.observed(4_096, Bounds::default(), observer);
+        pod.write_all(&open).await.unwrap();
+        let over = stage.over();
+        let mut told = vec![0; open.len()];
+        tokio::select! {
+            _ = carried.carry(&stage.call, over.clone()) => panic!("it goes on"),
+            read = person.read_exact(&mut told) => {
+                read.unwrap();
+            }
+        }
+        over.cancel();
+        let (end, place) = carried.heartbeats.duties();
+        let session = Session {
+            node: None,
+            end,
+            call: stage.call,
+            place,
+        };
+        let began = Instant::now();
+        let ((), rest) = tokio::join!(session.run(carried, over), async {
+            let mut rest = Vec::new();
+            person.read_to_end(&mut rest).await.unwrap();
+            rest
+        });
+        assert!(rest.is_empty(), "{rest:x?} behind {open:x?}");
+        assert!(began.elapsed() < Duration::from_secs(2), "the end is late");
+    }
 }
 
 /// A runtime that cannot run a command says which one, with whatever its caller wrote into it.

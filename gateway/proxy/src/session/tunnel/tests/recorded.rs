@@ -465,7 +465,9 @@ async fn promise_8_a_farewell_reads_no_more_than_two_chunks_of_a_message_without
         }
     };
     let telling = async {
-        carried.say_farewell("ended by the gateway: enough").await;
+        carried
+            .say_farewell("ended by the gateway: enough", CloseCode::Policy)
+            .await;
         let waiting = carried.observer.recording.as_ref().unwrap().waiting_bytes();
         assert!((CHUNK..4 * CHUNK).contains(&waiting), "{waiting}");
     };
