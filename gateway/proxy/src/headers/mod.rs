@@ -7,6 +7,7 @@
 
 mod impersonation;
 pub(crate) mod name;
+mod protocols;
 mod published;
 mod readable;
 mod response;
@@ -25,6 +26,7 @@ use model::header::{MANAGED_NAMES, MANAGED_PREFIXES};
 
 pub use impersonation::{ImpersonationError, RequestedImpersonation};
 use name::{Reduced, is_plain};
+pub(crate) use protocols::{Shown, strip_own_protocols};
 pub use published::{Came, Named, NoHeader, ServiceHeaders, Unsayable};
 pub use readable::{NotReadable, ask_readably};
 pub use response::{ResponseKind, strip_response, strip_response_to_upgrade};

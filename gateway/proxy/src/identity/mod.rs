@@ -397,6 +397,12 @@ impl Station {
         }
     }
 
+    /// Whether this says that it is a token of this gateway's, good or bad.
+    pub(crate) fn is_own_token(&self, token: &str) -> bool {
+        let trust = Arc::clone(&self.trust.borrow());
+        Unverified::parse(token).is_ok_and(|token| trust.gateway.is_ours(&token))
+    }
+
     /// Whose token it says that it is: only a name that was configured here goes into a record.
     fn named_by(&self, token: &str, refusal: Refusal) -> Unproved {
         let trust = Arc::clone(&self.trust.borrow());

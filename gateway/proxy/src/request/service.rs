@@ -31,7 +31,7 @@ use crate::audit::{DecisionTrail, End, Place, Trail};
 use crate::body::{BodyLimit, Ender, Outbound, Uplink};
 use crate::chain;
 use crate::decision::{Effect, Moment, Outgoing, Permit, ServiceDecided};
-use crate::headers::{self, Came, Named};
+use crate::headers::{self, Came, Named, Shown};
 use crate::identity::{Authenticated, Credential, Identity, public};
 use crate::listener::{Conn, Head, Inbound, Upgrade};
 use crate::page_origin::{ForeignPage, changes_from_own_page, is_of_own_page};
@@ -276,8 +276,10 @@ impl Gate {
             to: &origin,
         };
         let headers = request.headers_mut();
+        let shown = Shown::of(headers, self.services.is_secure());
         let _ = headers::strip(headers, gate.headers.own());
         headers::strip_own_cookies(headers);
+        headers::strip_own_protocols(headers, &shown, &|token| self.identity.is_own_token(token));
         // The listener has met it: the body follows at once.
         headers.remove(EXPECT);
         let told = gate.headers.to_service(headers, came, named);
